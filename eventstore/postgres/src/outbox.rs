@@ -1,0 +1,103 @@
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use eventstore::{DeadLetter, ReadError, StoredDeadLetter, TxId};
+use sqlx::Row;
+use sqlx::postgres::PgRow;
+use sqlx::postgres::types::PgInterval;
+use uuid::Uuid;
+
+use crate::PostgresStore;
+use crate::codec::{JsonText, Xid8, to_i64};
+use crate::fault::read_error;
+
+const PENDING: &str = "
+select tx
+from outbox
+where written_at <= now() - $1::interval
+order by tx
+limit $2";
+
+const PUBLISHED: &str = "
+delete from outbox
+where tx = any($1::xid8[])";
+
+const SEEN: &str = "
+select message
+from inbox
+where consumer = $1
+and message = any($2::uuid[])";
+
+const DEAD_LETTERS: &str = "
+select id, parked_at, consumer, message, subject, headers, body, reason
+from dead_letter
+where id > $1
+order by id
+limit $2";
+
+const NOW: &str = "select now() as now";
+
+/// The small tables beside the log.
+impl PostgresStore {
+    pub(crate) async fn pending(&self, age: Duration, limit: usize) -> Result<Vec<TxId>, ReadError> {
+        let limit = to_i64(limit.clamp(1, 1_000) as u64);
+        let rows = self.read(|| sqlx::query(PENDING).bind(interval(age)).bind(limit)).await?;
+        column::<Xid8>(&rows).map(|txs| txs.into_iter().map(|tx| tx.0).collect())
+    }
+
+    /// Deleting again what is gone is harmless, so this may be sent twice like a read.
+    pub(crate) async fn published(&self, txs: &[TxId]) -> Result<(), ReadError> {
+        if txs.is_empty() {
+            return Ok(());
+        }
+        // In one order: two sweepers that meet the same rows must not wait for each other in a circle.
+        let mut txs = txs.to_vec();
+        txs.sort_unstable();
+        let txs: Vec<Xid8> = txs.into_iter().map(Xid8).collect();
+        self.read(|| sqlx::query(PUBLISHED).bind(&txs)).await.map(drop)
+    }
+
+    pub(crate) async fn seen(&self, consumer: &str, messages: &[Uuid]) -> Result<Vec<Uuid>, ReadError> {
+        column(&self.read(|| sqlx::query(SEEN).bind(consumer).bind(messages)).await?)
+    }
+
+    pub(crate) async fn letters(&self, after: i64, limit: usize) -> Result<Vec<StoredDeadLetter>, ReadError> {
+        let limit = to_i64(limit.clamp(1, 1_000) as u64);
+        let rows = self.read(|| sqlx::query(DEAD_LETTERS).bind(after).bind(limit)).await?;
+        rows.iter().map(|row| letter(row).map_err(read_error)).collect()
+    }
+
+    pub(crate) async fn time(&self) -> Result<DateTime<Utc>, ReadError> {
+        let rows = self.read(|| sqlx::query(NOW)).await?;
+        let row = rows.first().ok_or_else(|| ReadError::Corrupt("the database does not know the time".to_owned()))?;
+        row.try_get(0).map_err(read_error)
+    }
+}
+
+fn letter(row: &PgRow) -> Result<StoredDeadLetter, sqlx::Error> {
+    let headers: JsonText<'_> = row.try_get(5)?;
+    Ok(StoredDeadLetter {
+        id: row.try_get(0)?,
+        parked_at: row.try_get(1)?,
+        letter: DeadLetter {
+            consumer: row.try_get(2)?,
+            message: row.try_get(3)?,
+            subject: row.try_get(4)?,
+            headers: headers.0.to_owned(),
+            body: row.try_get(6)?,
+            reason: row.try_get(7)?,
+        },
+    })
+}
+
+/// The first column.
+fn column<'r, T: sqlx::Decode<'r, sqlx::Postgres> + sqlx::Type<sqlx::Postgres>>(
+    rows: &'r [PgRow],
+) -> Result<Vec<T>, ReadError> {
+    rows.iter().map(|row| row.try_get(0).map_err(read_error)).collect()
+}
+
+/// To the microsecond; at most some 290,000 years.
+pub(crate) fn interval(duration: Duration) -> PgInterval {
+    PgInterval { months: 0, days: 0, microseconds: i64::try_from(duration.as_micros()).unwrap_or(i64::MAX) }
+}

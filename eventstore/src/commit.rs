@@ -1,0 +1,134 @@
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use crate::{Cursor, NewEvent, StoreError, StreamId, Version};
+
+/// Events for one stream, and the version the writer believes it has.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Append {
+    /// Where.
+    pub stream: StreamId,
+    /// The stream's version before the first of `events`; [`Version::NONE`] for a new stream.
+    pub expected: Version,
+    /// What happened, oldest first; at least one.
+    pub events: Vec<NewEvent>,
+}
+
+/// A message that was handled, by the consumer that handled it.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct InboxEntry {
+    /// The durable consumer's name.
+    pub consumer: String,
+    /// The message's id.
+    pub message: Uuid,
+}
+
+/// A stream's wake-up call: at most one per stream.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum TimerChange {
+    /// Wake the stream at `due` by the database's clock; replaces what was armed.
+    Arm {
+        /// Whom to wake.
+        stream: StreamId,
+        /// When.
+        due: DateTime<Utc>,
+    },
+    /// The stream needs no waking any more.
+    Disarm {
+        /// Whose timer goes.
+        stream: StreamId,
+    },
+}
+
+impl TimerChange {
+    /// Whose timer this is.
+    #[must_use]
+    pub const fn stream(&self) -> StreamId {
+        match self {
+            Self::Arm { stream, .. } | Self::Disarm { stream } => *stream,
+        }
+    }
+}
+
+/// A message nobody could handle, kept with everything needed to see why and to try it again.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DeadLetter {
+    /// The durable consumer that gave up.
+    pub consumer: String,
+    /// The message's id as its publisher named it (`Nats-Msg-Id`), or a description where it had none.
+    pub message: String,
+    /// The subject it came on.
+    pub subject: String,
+    /// Its headers as JSON text.
+    pub headers: String,
+    /// Its body.
+    pub body: Vec<u8>,
+    /// Why, in words for an operator.
+    pub reason: String,
+}
+
+/// Everything one batch leads to. A store takes all of it or nothing.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Commit {
+    /// Events, at most one entry per stream.
+    pub appends: Vec<Append>,
+    /// Timers, at most one entry per stream.
+    pub timers: Vec<TimerChange>,
+    /// Messages that are done.
+    pub inbox: Vec<InboxEntry>,
+    /// Messages that are given up; a repeated one is kept once.
+    pub dead_letters: Vec<DeadLetter>,
+}
+
+impl Commit {
+    /// True when there is nothing to store.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.appends.is_empty() && self.timers.is_empty() && self.inbox.is_empty() && self.dead_letters.is_empty()
+    }
+
+    /// How many events it holds.
+    #[must_use]
+    pub fn event_count(&self) -> usize {
+        self.appends.iter().map(|append| append.events.len()).sum()
+    }
+}
+
+/// What a store says of a commit it took.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Committed {
+    /// The place of the commit's last event; [`Cursor::START`] when it held none. Whoever waits until a projection has
+    /// reached it reads its own write.
+    pub last: Cursor,
+    /// The database's clock at the commit.
+    pub now: DateTime<Utc>,
+}
+
+/// Why nothing was stored.
+#[derive(Debug, thiserror::Error)]
+pub enum CommitError {
+    /// Another writer was first. Load the stream again, decide again.
+    #[error("stream {stream} is at version {actual}, expected {expected}")]
+    Conflict {
+        /// The stream in question (the first one found).
+        stream: StreamId,
+        /// What the writer believed.
+        expected: Version,
+        /// What is true.
+        actual: Version,
+    },
+    /// The message was handled before. Drop it.
+    #[error("message {message} was handled before by {consumer}")]
+    Duplicate {
+        /// The consumer that has it.
+        consumer: String,
+        /// The message.
+        message: Uuid,
+    },
+    /// The store will never take this commit: its data is at fault. Leave the culprit out.
+    #[error("the commit cannot be stored: {0}")]
+    Refused(#[source] StoreError),
+    /// The store did not answer. Whether the commit took place is unknown: load again, then decide again.
+    #[error("the event store is unavailable")]
+    Unavailable(#[source] StoreError),
+}

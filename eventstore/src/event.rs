@@ -1,0 +1,137 @@
+use std::fmt;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::{StreamId, Version};
+
+/// Names one event for ever; also the id of the message that tells others about it. UUIDv7.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct EventId(pub Uuid);
+
+impl fmt::Display for EventId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Who did it: `customer:<id>`, `service:orders`, `operator:<name>`. At most 128 characters.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Actor(String);
+
+impl Actor {
+    /// The longest name that is kept; a longer one is cut.
+    pub const LENGTH_MAX: usize = 128;
+
+    /// An actor by name; what is over [`Self::LENGTH_MAX`] characters is cut off.
+    #[must_use]
+    pub fn new(name: impl Into<String>) -> Self {
+        let name = name.into();
+        match name.char_indices().nth(Self::LENGTH_MAX) {
+            Some((end, _)) => Self(name.get(..end).unwrap_or_default().to_owned()),
+            None => Self(name),
+        }
+    }
+
+    /// The name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// A W3C `traceparent`, kept with the event so that a trace can be followed through the log.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct TraceContext(pub String);
+
+/// Where a change comes from: stamped on every event that it leads to.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Cause {
+    /// The process the change belongs to: the saga's id, or the id of the command where there is no saga.
+    pub correlation: Uuid,
+    /// The message or command that led to it.
+    pub causation: Uuid,
+    /// The trace of the caller, if it sent one.
+    pub trace: Option<TraceContext>,
+    /// Who.
+    pub actor: Actor,
+}
+
+/// An event before it has a version and a position.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NewEvent {
+    /// Its id; made by the shell.
+    pub id: EventId,
+    /// The event's name, past tense, CamelCase: `OrderPlaced`. At most 64 characters.
+    pub type_name: &'static str,
+    /// Version of the payload's shape, from 1.
+    pub schema_version: u16,
+    /// The payload as JSON text.
+    pub payload: String,
+    /// When, by the database's clock as the process knows it; microseconds.
+    pub time: DateTime<Utc>,
+    /// Where it comes from.
+    pub cause: Cause,
+}
+
+/// The transaction that wrote an event: Postgres' `xid8`, never reused.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct TxId(pub u64);
+
+/// A place in the log in commit order.
+///
+/// The pair, not the position alone: a position is drawn when the row is written, a transaction may become visible
+/// long after a younger one, and a cursor over positions would step over it for ever. All readers sort by
+/// `(tx, position)` and stop below the oldest transaction that is still open.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Default, Serialize, Deserialize)]
+pub struct Cursor {
+    /// The writing transaction.
+    pub tx: TxId,
+    /// The row's number within the log.
+    pub position: u64,
+}
+
+impl Cursor {
+    /// Before the first event.
+    pub const START: Self = Self { tx: TxId(0), position: 0 };
+}
+
+/// An event as the store keeps it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Recorded {
+    /// The stream it belongs to.
+    pub stream: StreamId,
+    /// Its version in the stream, from 1.
+    pub version: Version,
+    /// Its place in the log.
+    pub cursor: Cursor,
+    /// Its id.
+    pub id: EventId,
+    /// Its name.
+    pub type_name: String,
+    /// The version of its payload's shape.
+    pub schema_version: u16,
+    /// Its payload, JSON text.
+    pub payload: String,
+    /// When it happened; microseconds.
+    pub time: DateTime<Utc>,
+    /// Where it came from.
+    pub cause: Cause,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_actor_is_cut_at_its_limit_between_characters() {
+        let long = "ä".repeat(Actor::LENGTH_MAX + 5);
+        assert_eq!(Actor::new(long).as_str().chars().count(), Actor::LENGTH_MAX);
+        assert_eq!(Actor::new("operator:ana").as_str(), "operator:ana");
+    }
+}

@@ -1,0 +1,203 @@
+//! What the shell around a unit does with it: begin and end inputs, load, check, commit.
+
+use super::Unit;
+use super::loading::Loading;
+use crate::cache::{Cached, Wake};
+use crate::{Append, Cause, Commit, Committed, NewEvent, Recorded, StreamId, Version};
+
+/// For the shell around a unit.
+impl Unit<'_> {
+    /// Starts the next input.
+    pub fn begin(&mut self, cause: Cause) {
+        self.cause = cause;
+        self.before.clear();
+        self.assumed_now.clear();
+        self.looked_at.clear();
+        self.wrote = false;
+        self.inbox_before = self.inbox.len();
+    }
+
+    /// Ends an input that was accepted.
+    pub fn accept(&mut self) {
+        self.look_at_unwritten_assumptions();
+        if !self.wrote {
+            self.doubt();
+        }
+        self.before.clear();
+    }
+
+    /// Ends an input that was refused: whatever it recorded is taken back.
+    pub fn refuse(&mut self) {
+        self.look_at_unwritten_assumptions();
+        self.doubt();
+        self.inbox.truncate(self.inbox_before);
+        for before in std::mem::take(&mut self.before) {
+            let untouched = before.events == 0 && before.timer.is_none();
+            if untouched {
+                self.staged.remove(&before.stream);
+            } else if let Some(staged) = self.staged.get_mut(&before.stream) {
+                staged.events.truncate(before.events);
+                staged.timer = before.timer;
+            }
+            self.cache.insert(before.stream, before.cached);
+        }
+    }
+
+    /// The streams that the inputs so far asked for and did not get.
+    #[must_use]
+    pub fn missing(&self) -> Vec<StreamId> {
+        self.needs.keys().copied().collect()
+    }
+
+    /// Cached streams, with their version, on which an input has concluded something without writing to them: a refusal,
+    /// or that nothing is to be done. No expected version will check that; the shell must, before it is believed:
+    /// another process may have written since. See [`Unit::confirm`].
+    #[must_use]
+    pub fn doubtful(&mut self) -> Vec<(StreamId, Version)> {
+        let cache = &mut *self.cache;
+        let versions = self.doubtful.iter().filter_map(|stream| Some((*stream, cache.get_mut(*stream)?.version)));
+        versions.collect()
+    }
+
+    /// Says what was found: `newer` are the events after the versions that [`Unit::doubtful`] named. True when there are
+    /// none and every conclusion stands; otherwise the unit is restarted, to be run on what is true.
+    pub fn confirm(&mut self, newer: &[Recorded]) -> bool {
+        self.fresh.extend(std::mem::take(&mut self.doubtful));
+        if newer.is_empty() {
+            return true;
+        }
+        for event in newer {
+            self.cache.remove(event.stream);
+            self.fresh.remove(&event.stream);
+        }
+        self.restart();
+        false
+    }
+
+    /// Forgets everything recorded, so that the batch can run again. The streams that were missing are to be
+    /// [fed](Unit::feed), then the unit is [`loaded`](Unit::loaded).
+    pub fn restart(&mut self) {
+        self.forget();
+        let needs = std::mem::take(&mut self.needs).into_iter();
+        self.loading = needs.map(|(stream, fold)| (stream, Loading::new(fold))).collect();
+    }
+
+    /// Folds a page of events into the streams that were missing: in order, whole streams or parts of them.
+    pub fn feed(&mut self, page: &[Recorded]) {
+        for events in page.chunk_by(|one, next| one.stream == next.stream) {
+            if let Some(loading) = events.first().and_then(|first| self.loading.get_mut(&first.stream)) {
+                loading.feed(events);
+            }
+        }
+    }
+
+    /// Every missing stream has been fed to its end; those without events are new.
+    pub fn loaded(&mut self) {
+        for (stream, loading) in std::mem::take(&mut self.loading) {
+            let version = loading.version;
+            match loading.end() {
+                Ok(state) => {
+                    let wake = if version == Version::NONE { Wake::Asleep } else { Wake::Unknown };
+                    self.cache.insert(stream, Cached { state, version, wake });
+                    self.fresh.insert(stream);
+                }
+                Err(reason) => {
+                    self.broken.insert(stream, reason);
+                }
+            }
+        }
+    }
+
+    /// Drops everything that this unit has touched from the cache: the truth is to be read anew.
+    pub fn forget(&mut self) {
+        let touched: Vec<StreamId> = self.staged.keys().chain(self.assumed.keys()).copied().collect();
+        for stream in touched {
+            self.cache.remove(stream);
+        }
+        self.staged.clear();
+        self.assumed.clear();
+        self.inbox.clear();
+        self.dead_letters.clear();
+        self.before.clear();
+        self.doubtful.clear();
+    }
+
+    /// Takes everything back after a conflict on `stream`, so that the batch can run again on what is true.
+    pub fn conflict(&mut self, stream: StreamId) {
+        let assumed = self.assumed.get(&stream).copied();
+        self.forget();
+        if let Some(fold) = assumed {
+            self.needs.insert(stream, fold);
+        }
+    }
+
+    /// What this unit leads to.
+    #[must_use]
+    pub fn to_commit(&self) -> Commit {
+        let appends = self.staged.iter().filter(|(_, staged)| !staged.events.is_empty());
+        Commit {
+            appends: appends
+                .map(|(stream, staged)| Append {
+                    stream: *stream,
+                    expected: staged.expected,
+                    events: staged.events.clone(),
+                })
+                .collect(),
+            timers: self.staged.values().filter_map(|staged| staged.timer).collect(),
+            inbox: self.inbox.clone(),
+            dead_letters: self.dead_letters.clone(),
+        }
+    }
+
+    /// Ends the unit after its commit: the events as recorded, in the order of their streams. Each carries the cursor
+    /// of the commit's last event: within the commit they are not told apart.
+    #[must_use]
+    pub fn into_recorded(mut self, committed: Committed) -> Vec<Recorded> {
+        let unwritten: Vec<StreamId> = self.assumed.keys().filter(|s| !self.staged.contains_key(s)).copied().collect();
+        for stream in unwritten {
+            self.cache.remove(stream);
+        }
+        let mut recorded = Vec::with_capacity(self.staged.values().map(|staged| staged.events.len()).sum());
+        for (stream, staged) in std::mem::take(&mut self.staged) {
+            for (index, event) in staged.events.into_iter().enumerate() {
+                recorded.push(record_of(stream, staged.expected.plus(index + 1), event, committed));
+            }
+        }
+        recorded
+    }
+
+    fn doubt(&mut self) {
+        let staged = &self.staged;
+        let assumed = &self.assumed;
+        // What is written to in this unit is checked by its append, what is assumed to be new is looked at anyway.
+        let unchecked = self.looked_at.drain(..).filter(|stream| {
+            let checked = staged.get(stream).is_some_and(|staged| !staged.events.is_empty());
+            !checked && !assumed.contains_key(stream)
+        });
+        self.doubtful.extend(unchecked);
+    }
+
+    /// An input must not conclude anything from an absence that nobody has checked.
+    fn look_at_unwritten_assumptions(&mut self) {
+        for (stream, fold) in std::mem::take(&mut self.assumed_now) {
+            let written = self.staged.get(&stream).is_some_and(|staged| !staged.events.is_empty());
+            if !written {
+                self.needs.insert(stream, fold);
+            }
+        }
+    }
+}
+
+fn record_of(stream: StreamId, version: Version, event: NewEvent, committed: Committed) -> Recorded {
+    Recorded {
+        stream,
+        version,
+        cursor: committed.last,
+        id: event.id,
+        type_name: event.type_name.to_owned(),
+        schema_version: event.schema_version,
+        payload: event.payload,
+        time: event.time,
+        cause: event.cause,
+    }
+}

@@ -1,0 +1,350 @@
+//! The batch loop: what has queued up is decided together and committed once (law 3).
+//!
+//! Under load batches form by themselves, because inputs arrive while the previous commit is under way. When idle an
+//! input leaves at once: there is no timer here.
+
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, oneshot};
+use tracing::{error, warn};
+
+use crate::{
+    Cache, Cause, Clock, CommitError, Committed, DeadLetter, EventStore, IdSource, Need, ReadError, Recorded, StreamId,
+    Unit, Version,
+};
+
+/// The rules of a service: what an input leads to. Pure; everything it may use is in the [`Unit`].
+pub trait Handler: Send + Sync + 'static {
+    /// Whatever comes in: commands, messages, timers.
+    type Input: Send + Sync + 'static;
+    /// The answer to whoever sent it.
+    type Output: Send + 'static;
+    /// Why an input is refused.
+    type Error: From<Need> + Send + Debug + 'static;
+
+    /// Decides one input and records what follows. May be called several times for the same input: nothing it does
+    /// lasts but through `unit`.
+    ///
+    /// # Errors
+    /// The input is refused; what it recorded is taken back, its neighbours are not affected.
+    fn handle(&self, unit: &mut Unit<'_>, input: &Self::Input) -> Result<Self::Output, Self::Error>;
+}
+
+/// Hears of committed events, in commit order as far as this process is concerned. Must not block.
+pub trait CommitListener: Send + Sync + 'static {
+    /// The events of one commit; at least one.
+    fn committed(&self, events: &Arc<[Recorded]>, committed: Committed);
+}
+
+/// An answer, and the commit that made it durable. `None` when there was nothing to store.
+#[derive(Debug)]
+pub struct Done<O> {
+    /// The handler's answer.
+    pub output: O,
+    /// The commit.
+    pub committed: Option<Committed>,
+}
+
+/// Why an input has no effect, or none that is known.
+#[derive(Debug, thiserror::Error)]
+pub enum SubmitError<E> {
+    /// The rules refuse it. Do not try again unchanged.
+    #[error("refused")]
+    Rejected(E),
+    /// The store will never take what it leads to. Park it.
+    #[error("the outcome cannot be stored: {0}")]
+    Unstorable(String),
+    /// It was handled before. Drop it.
+    #[error("handled before")]
+    Duplicate,
+    /// The store does not answer, or too many writers compete. Try again with backoff; handling is idempotent.
+    #[error("not available now: {0}")]
+    Unavailable(String),
+    /// The service is shutting down. Try again elsewhere or later.
+    #[error("the service is stopping")]
+    Stopping,
+}
+
+enum Work<H: Handler> {
+    Input(H::Input),
+    Park(DeadLetter),
+}
+
+type Answer<H> = Result<Done<Option<<H as Handler>::Output>>, SubmitError<<H as Handler>::Error>>;
+
+struct Request<H: Handler> {
+    work: Work<H>,
+    cause: Cause,
+    answer: oneshot::Sender<Answer<H>>,
+}
+
+/// Where inputs are handed in. Cheap to clone; the worker ends when the last handle is gone.
+pub struct WorkerHandle<H: Handler>(mpsc::Sender<Request<H>>);
+
+impl<H: Handler> Clone for WorkerHandle<H> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<H: Handler> WorkerHandle<H> {
+    /// Hands in one input and waits until its effects are durable. A caller that goes away changes nothing: the input
+    /// is handled all the same.
+    ///
+    /// # Errors
+    /// [`SubmitError`] says what to do.
+    pub async fn submit(&self, input: H::Input, cause: Cause) -> Result<Done<H::Output>, SubmitError<H::Error>> {
+        let done = self.request(Work::Input(input), cause).await?;
+        match done.output {
+            Some(output) => Ok(Done { output, committed: done.committed }),
+            None => Err(SubmitError::Stopping),
+        }
+    }
+
+    /// Parks a message that cannot be handled, in the transaction of whatever else is in the batch.
+    ///
+    /// # Errors
+    /// [`SubmitError`] says what to do.
+    pub async fn park(&self, letter: DeadLetter, cause: Cause) -> Result<(), SubmitError<H::Error>> {
+        self.request(Work::Park(letter), cause).await.map(|_| ())
+    }
+
+    async fn request(&self, work: Work<H>, cause: Cause) -> Answer<H> {
+        let (answer, answered) = oneshot::channel();
+        self.0.send(Request { work, cause, answer }).await.map_err(|_| SubmitError::Stopping)?;
+        answered.await.map_err(|_| SubmitError::Stopping)?
+    }
+}
+
+/// Limits of a worker.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Inputs that wait at most; whoever comes then waits to be let in.
+    pub queue_max: usize,
+    /// Inputs in one commit at most.
+    pub batch_max: usize,
+    /// How often a batch is decided anew when other writers are faster.
+    pub attempts_max: u32,
+    /// Streams kept folded between batches.
+    pub cached_streams: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { queue_max: 4_096, batch_max: 512, attempts_max: 16, cached_streams: 50_000 }
+    }
+}
+
+/// The most events read to fold the streams of one batch, a page at a time.
+const PAGE: usize = 10_000;
+
+/// The surroundings of a worker.
+pub struct Shell {
+    /// Where commits go.
+    pub store: Arc<dyn EventStore>,
+    /// What time it is there.
+    pub clock: Arc<dyn Clock>,
+    /// Where ids come from.
+    pub ids: Arc<dyn IdSource>,
+    /// Who hears of committed events.
+    pub listeners: Vec<Arc<dyn CommitListener>>,
+}
+
+/// One service's batch loop: the single writer of this process.
+pub struct Worker<H: Handler> {
+    handler: H,
+    shell: Shell,
+    limits: Limits,
+    cache: Cache,
+    requests: mpsc::Receiver<Request<H>>,
+}
+
+/// How a batch ended.
+enum Verdict {
+    /// Stored, or nothing to store.
+    Stored(Option<Committed>),
+    /// One of several is at fault: halve.
+    Split,
+    /// None of it took place, or nobody knows.
+    Failed(Failure),
+}
+
+enum Failure {
+    Duplicate,
+    Unstorable(String),
+    Unavailable(String),
+}
+
+impl Failure {
+    fn to_error<E>(&self) -> SubmitError<E> {
+        match self {
+            Self::Duplicate => SubmitError::Duplicate,
+            Self::Unstorable(reason) => SubmitError::Unstorable(reason.clone()),
+            Self::Unavailable(reason) => SubmitError::Unavailable(reason.clone()),
+        }
+    }
+}
+
+impl<H: Handler> Worker<H> {
+    /// A worker and the handle to reach it.
+    #[must_use]
+    pub fn new(handler: H, shell: Shell, limits: Limits) -> (Self, WorkerHandle<H>) {
+        let (sender, requests) = mpsc::channel(limits.queue_max);
+        let cache = Cache::new(limits.cached_streams);
+        (Self { handler, shell, limits, cache, requests }, WorkerHandle(sender))
+    }
+
+    /// Works until the last handle is gone and the queue is empty.
+    pub async fn run(mut self) {
+        let mut batch = Vec::new();
+        while self.requests.recv_many(&mut batch, self.limits.batch_max).await > 0 {
+            metrics::histogram!("farmera_worker_batch_inputs").record(batch.len() as f64);
+            self.process(std::mem::take(&mut batch)).await;
+        }
+    }
+
+    /// Commits a batch; when one of its inputs can never be stored, halves it until the culprit is alone.
+    async fn process(&mut self, batch: Vec<Request<H>>) {
+        let mut stack = vec![batch];
+        while let Some(mut batch) = stack.pop() {
+            let mut outputs = Vec::new();
+            match self.commit(&batch, &mut outputs).await {
+                Verdict::Stored(committed) => answer(batch, outputs, committed),
+                Verdict::Failed(failure) => {
+                    batch.into_iter().for_each(|request| reply(request.answer, Err(failure.to_error())));
+                }
+                Verdict::Split => {
+                    let second = batch.split_off(batch.len() / 2);
+                    stack.push(second);
+                    stack.push(batch);
+                }
+            }
+        }
+    }
+
+    /// Decides a batch, loading what it needs, and commits it; again when another writer was faster.
+    async fn commit(&mut self, batch: &[Request<H>], outputs: &mut Outputs<H>) -> Verdict {
+        let Some(first) = batch.first() else { return Verdict::Stored(None) };
+        let shell = &self.shell;
+        let mut unit = Unit::new(&mut self.cache, &*shell.ids, &*shell.clock, first.cause.clone());
+        for _ in 0..self.limits.attempts_max {
+            *outputs = decide(&self.handler, &mut unit, batch);
+            match complete(&*shell.store, &mut unit).await {
+                Ok(true) => {}
+                Ok(false) => continue,
+                Err(error) => return unavailable(unit, &error),
+            }
+            let commit = unit.to_commit();
+            if commit.is_empty() {
+                return Verdict::Stored(None);
+            }
+            match shell.store.commit(commit).await {
+                Ok(committed) => {
+                    shell.committed(unit, committed);
+                    return Verdict::Stored(Some(committed));
+                }
+                Err(CommitError::Conflict { stream, .. }) => unit.conflict(stream),
+                Err(error) => return refused(error, unit, batch.len()),
+            }
+        }
+        warn!(attempts = self.limits.attempts_max, "gave a batch back: other writers were faster each time");
+        unit.forget();
+        Verdict::Failed(Failure::Unavailable("too many writers compete".to_owned()))
+    }
+}
+
+impl Shell {
+    fn committed(&self, unit: Unit<'_>, committed: Committed) {
+        self.clock.observe(committed.now);
+        let recorded: Arc<[Recorded]> = unit.into_recorded(committed).into();
+        if !recorded.is_empty() {
+            self.listeners.iter().for_each(|listener| listener.committed(&recorded, committed));
+        }
+    }
+}
+
+type Outputs<H> = Vec<Result<Option<<H as Handler>::Output>, <H as Handler>::Error>>;
+
+/// Runs every input of the batch through the rules.
+fn decide<H: Handler>(handler: &H, unit: &mut Unit<'_>, batch: &[Request<H>]) -> Outputs<H> {
+    let mut outputs = Vec::with_capacity(batch.len());
+    for request in batch {
+        unit.begin(request.cause.clone());
+        let output = match &request.work {
+            Work::Input(input) => handler.handle(unit, input).map(Some),
+            Work::Park(letter) => {
+                unit.park(letter.clone());
+                Ok(None)
+            }
+        };
+        match output {
+            Ok(_) => unit.accept(),
+            Err(_) => unit.refuse(),
+        }
+        outputs.push(output);
+    }
+    outputs
+}
+
+/// True when the batch has seen all it asked for, and nothing stale; otherwise it is to be decided again.
+async fn complete(store: &dyn EventStore, unit: &mut Unit<'_>) -> Result<bool, ReadError> {
+    let missing = unit.missing();
+    if !missing.is_empty() {
+        unit.restart();
+        load(store, unit, missing).await?;
+        unit.loaded();
+        return Ok(false);
+    }
+    let doubtful = unit.doubtful();
+    if doubtful.is_empty() {
+        return Ok(true);
+    }
+    Ok(unit.confirm(&store.read_streams(&doubtful, PAGE).await?))
+}
+
+async fn load(store: &dyn EventStore, unit: &mut Unit<'_>, mut missing: Vec<StreamId>) -> Result<(), ReadError> {
+    missing.sort_unstable();
+    let mut from: Vec<(StreamId, Version)> = missing.into_iter().map(|stream| (stream, Version::NONE)).collect();
+    loop {
+        let page = store.read_streams(&from, PAGE).await?;
+        unit.feed(&page);
+        let last = page.last().map(|event| (event.stream, event.version));
+        let (true, Some((stream, version))) = (page.len() >= PAGE, last) else { return Ok(()) };
+        from.retain(|(other, _)| *other >= stream);
+        if let Some(first) = from.first_mut() {
+            first.1 = version;
+        }
+    }
+}
+
+fn answer<H: Handler>(batch: Vec<Request<H>>, outputs: Outputs<H>, committed: Option<Committed>) {
+    for (request, output) in batch.into_iter().zip(outputs) {
+        let answer = output.map(|output| Done { output, committed }).map_err(SubmitError::Rejected);
+        reply(request.answer, answer);
+    }
+}
+
+/// A caller that went away does not want its answer; its work is done all the same.
+fn reply<T>(to: oneshot::Sender<T>, answer: T) {
+    drop(to.send(answer));
+}
+
+fn unavailable(mut unit: Unit<'_>, error: &(dyn std::error::Error + 'static)) -> Verdict {
+    unit.forget();
+    warn!(error, "the event store does not answer");
+    Verdict::Failed(Failure::Unavailable(error.to_string()))
+}
+
+fn refused(error: CommitError, mut unit: Unit<'_>, inputs: usize) -> Verdict {
+    unit.forget();
+    match error {
+        CommitError::Duplicate { .. } | CommitError::Refused(_) if inputs > 1 => Verdict::Split,
+        CommitError::Duplicate { .. } => Verdict::Failed(Failure::Duplicate),
+        CommitError::Refused(source) => {
+            error!(error = &*source as &dyn std::error::Error, "the store refuses what an input leads to");
+            Verdict::Failed(Failure::Unstorable(source.to_string()))
+        }
+        CommitError::Conflict { .. } | CommitError::Unavailable(_) => unavailable(unit, &error),
+    }
+}

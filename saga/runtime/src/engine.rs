@@ -1,0 +1,140 @@
+use std::sync::Arc;
+
+use eventstore::{Aggregate, Need, Unit};
+use saga::{Input, Library, Process, Refusal, Saga, SagaEvent, UnknownDefinition, decide};
+use uuid::Uuid;
+
+/// Why a saga did not take an input.
+#[derive(Debug, thiserror::Error)]
+pub enum StepError {
+    /// Not at hand, or broken. Return it from the handler, which is then asked again.
+    #[error(transparent)]
+    Need(#[from] Need),
+    /// The command has no effect; the refusal says what to do. Nothing is recorded.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The saga is bound to a definition that this program does not have. Do not drop the input: park it, alarm, and
+    /// deploy a program that has the definition.
+    #[error(transparent)]
+    UnknownDefinition(#[from] UnknownDefinition),
+}
+
+/// Runs sagas inside units of work: loads, decides, records, and says when the saga wants to be woken.
+///
+/// Synchronous and without effects of its own, so a service's [`Handler`](eventstore::worker::Handler) uses it beside
+/// its own rules: what the saga decides and what the service makes of it become one commit.
+#[derive(Debug)]
+pub struct Engine<P: Process> {
+    library: Arc<Library<P>>,
+}
+
+impl<P: Process> Clone for Engine<P> {
+    fn clone(&self) -> Self {
+        Self { library: Arc::clone(&self.library) }
+    }
+}
+
+impl<P: Process> Engine<P> {
+    /// An engine over the definitions of `library`.
+    #[must_use]
+    pub fn new(library: Arc<Library<P>>) -> Self {
+        Self { library }
+    }
+
+    /// The definitions it knows.
+    #[must_use]
+    pub fn library(&self) -> &Library<P> {
+        &self.library
+    }
+
+    /// Starts the saga `saga_id` with the newest definition called `definition`. Most likely there is none yet, so
+    /// nothing is read first. Starting the same saga with the same input again records nothing.
+    ///
+    /// # Errors
+    /// [`StepError`]; nothing is recorded then.
+    pub fn start(
+        &self,
+        unit: &mut Unit<'_>,
+        saga_id: Uuid,
+        definition: &str,
+        input: P::Input,
+    ) -> Result<Vec<SagaEvent<P>>, StepError> {
+        let now = unit.now();
+        let saga = unit.get_or_new::<Saga<P>>(saga_id)?;
+        let definition = match saga.definition() {
+            Some(pinned) if pinned.name == definition => self.library.pinned(pinned)?,
+            Some(_) | None => self.library.newest(definition)?,
+        };
+        let events = decide(definition, saga_id, saga, Input::Start { input }, now)?;
+        self.record(unit, saga_id, events)
+    }
+
+    /// Brings `input` before the saga `saga_id`, and records what follows. To begin one, use [`Engine::start`].
+    ///
+    /// # Errors
+    /// [`StepError`]; nothing is recorded then.
+    pub fn apply(&self, unit: &mut Unit<'_>, saga_id: Uuid, input: Input<P>) -> Result<Vec<SagaEvent<P>>, StepError> {
+        let events = self.decide(unit, saga_id, input)?;
+        self.record(unit, saga_id, events)
+    }
+
+    /// Wakes the saga `saga_id`: for a timer that was claimed, and for a reconciler. Whatever is due happens, and the
+    /// next wake-up is written even if nothing is: what was armed before is gone, or in doubt.
+    ///
+    /// # Errors
+    /// [`StepError`]; nothing is recorded then.
+    pub fn wake(&self, unit: &mut Unit<'_>, saga_id: Uuid) -> Result<Vec<SagaEvent<P>>, StepError> {
+        let events = self.decide(unit, saga_id, Input::Wake)?;
+        unit.timer_claimed(Saga::<P>::stream(saga_id));
+        unit.correlate(saga_id);
+        unit.record::<Saga<P>>(saga_id, &events)?;
+        arm::<P>(unit, saga_id)?;
+        Ok(events)
+    }
+
+    /// The saga `saga_id` as it stands, this unit's own events included.
+    ///
+    /// # Errors
+    /// [`Need`]: return it.
+    pub fn saga<'u>(&self, unit: &'u mut Unit<'_>, saga_id: Uuid) -> Result<&'u Saga<P>, Need> {
+        unit.get::<Saga<P>>(saga_id)
+    }
+
+    fn decide(&self, unit: &mut Unit<'_>, saga_id: Uuid, input: Input<P>) -> Result<Vec<SagaEvent<P>>, StepError> {
+        let now = unit.now();
+        let saga = unit.get::<Saga<P>>(saga_id)?;
+        match saga.definition() {
+            Some(pinned) => Ok(decide(self.library.pinned(pinned)?, saga_id, saga, input, now)?),
+            None => not_started(&input),
+        }
+    }
+
+    fn record(
+        &self,
+        unit: &mut Unit<'_>,
+        saga_id: Uuid,
+        events: Vec<SagaEvent<P>>,
+    ) -> Result<Vec<SagaEvent<P>>, StepError> {
+        if !events.is_empty() {
+            unit.correlate(saga_id);
+            unit.record::<Saga<P>>(saga_id, &events)?;
+            arm::<P>(unit, saga_id)?;
+        }
+        Ok(events)
+    }
+}
+
+fn arm<P: Process>(unit: &mut Unit<'_>, saga_id: Uuid) -> Result<(), Need> {
+    let due = unit.get::<Saga<P>>(saga_id)?.next_wake();
+    unit.wake::<Saga<P>>(saga_id, due)
+}
+
+/// Without a saga there is no definition to decide by, and nothing to decide: messages go unheard, commands are told.
+fn not_started<P: Process>(input: &Input<P>) -> Result<Vec<SagaEvent<P>>, StepError> {
+    match input {
+        Input::Start { .. } | Input::Cancel { .. } | Input::Resume { .. } | Input::Abandon { .. } => {
+            Err(Refusal::NotStarted.into())
+        }
+        Input::Reply { .. } | Input::UndoReply { .. } | Input::Wake => Ok(Vec::new()),
+    }
+}

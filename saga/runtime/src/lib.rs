@@ -1,0 +1,45 @@
+//! The shell around sagas: it loads, asks [`saga::decide`], and stores. Knows the event store, not the broker.
+//!
+//! # Theory of operation
+//!
+//! ```text
+//!   command, reply ------------------------.
+//!                                          v
+//!   TimerLoop ---- SagaWaker::wake ---> worker ---> Handler of the service ---> Engine ---> saga::decide
+//!   Reconciler -/                                        |                        |
+//!                                                        '----- one Unit: saga's events, service's events, timer
+//! ```
+//!
+//! * [`Engine`] runs inside a unit of work. What the saga decides, what the service makes of it in its own streams, and
+//!   the timer that the saga needs next become one commit, or nothing.
+//! * [`TimerLoop`] claims timers that are due by the store's clock and wakes their sagas.
+//! * [`Reconciler`] walks over the open sagas all the time and wakes them, so that a lost timer comes back.
+//! * [`SagaMetrics`] counts what became of them.
+//!
+//! Nothing is remembered here. Any replica may handle any saga: who decides on a stale state is refused by the append's
+//! expected version, loads, and decides again. A claim and its lease save work, they protect nothing.
+//!
+//! # How timers go
+//!
+//! A saga has at most one timer, armed in the commit that makes it necessary. A later need than the armed one is not
+//! written: the timer fires early, the saga finds nothing due, and [`Engine::wake`] arms it for what is awaited then.
+//! So a saga that ends before its first deadline writes one timer and deletes it.
+//!
+//! # Promises
+//!
+//! * A wake-up is never lost: it is a row, written with the events that need it, read again after every lease, and
+//!   written anew by the reconciler should it be gone all the same.
+//! * A wake-up may come twice, early, or late; it does only what is due.
+//! * A saga whose definition is unknown here, or different, is not touched: [`StepError::UnknownDefinition`].
+
+mod engine;
+mod metrics;
+mod reconciler;
+mod timers;
+mod waker;
+
+pub use engine::{Engine, StepError};
+pub use metrics::SagaMetrics;
+pub use reconciler::{OpenSagas, Reconciled, Reconciler, ReconcilerLimits};
+pub use timers::{Fired, TimerLimits, TimerLoop};
+pub use waker::{SagaWaker, WakeError};

@@ -1,0 +1,141 @@
+//! What follows from a state by itself: the next stage, the way back, the end. Asked after every input, and the only
+//! place that knows the order of things.
+
+use super::Decision;
+use crate::definition::{Action, Kind};
+use crate::process::Facts;
+use crate::state::{Phase, Pursuit, UndoPhase};
+use crate::{Compensating, CompensationCause, Lane, Process, Running, Saga, SagaEvent, Shared, StepName};
+
+/// Records everything that follows until somebody is to be waited for. Ends: each turn begins or ends a step, or the
+/// saga.
+pub(super) fn advance<P: Process>(decision: &mut Decision<'_, P>) {
+    loop {
+        let next = match &decision.saga {
+            Saga::Running(state) => forward(decision, state),
+            Saga::Compensating(state) => back(decision, state),
+            Saga::NotStarted | Saga::Ended(_) => return,
+        };
+        match next {
+            Next::Wait => return,
+            Next::Record(event) => decision.record(event),
+            Next::Begin(begun) => begun.into_iter().for_each(|(step, request)| match request {
+                Some(request) => decision.request(step, 1, request),
+                None => decision.record(SagaEvent::StepSucceeded { step, output: None }),
+            }),
+            Next::Undo(undone) => {
+                undone.into_iter().for_each(|(step, request)| decision.request_undo(step, 1, request));
+            }
+        }
+    }
+}
+
+enum Next<P: Process> {
+    Wait,
+    Record(SagaEvent<P>),
+    /// Steps to be taken; without a request they are local.
+    Begin(Vec<(StepName, Option<Shared<P::Request>>)>),
+    Undo(Vec<(StepName, Shared<P::Request>)>),
+}
+
+fn forward<P: Process>(decision: &Decision<'_, P>, state: &Running<P>) -> Next<P> {
+    let begun = state.steps.len();
+    let stage = decision.definition.stage_of(begun.saturating_sub(1));
+    let mut waits = false;
+    for step in state.steps.get(stage.start.min(begun)..).unwrap_or_default() {
+        match &step.phase {
+            Phase::Done { .. } => {}
+            Phase::Pursued(Pursuit::Asked { .. } | Pursuit::Waiting { .. } | Pursuit::Parked { .. }) => waits = true,
+            Phase::Pursued(Pursuit::Exhausted { detail, .. }) => {
+                return Next::Record(exhausted(decision, &step.name, detail));
+            }
+            Phase::Rejected { reason, .. } => return Next::Record(rejected(decision, &step.name, reason)),
+        }
+    }
+    // A stage that was begun only in part is begun in full before anything is waited for.
+    let next = if begun < stage.end { begun..stage.end } else { decision.definition.stage_of(begun) };
+    if waits && next.start >= stage.end {
+        Next::Wait
+    } else if next.is_empty() {
+        Next::Record(SagaEvent::Completed)
+    } else {
+        let facts = Facts::of_running(decision.saga_id, state);
+        let steps = decision.definition.steps().get(next).unwrap_or_default();
+        let request = |action: &Action<P>| match action {
+            Action::Ask(ask) => Some(Shared::from((ask.request)(&facts))),
+            Action::Local => None,
+        };
+        Next::Begin(steps.iter().map(|step| (step.name.clone(), request(&step.action))).collect())
+    }
+}
+
+/// Nobody knows, and the policy is used up. What can be undone is undone; a pivot can neither be undone nor be taken
+/// for not done, and what comes after it has to happen: both wait for an operator.
+fn exhausted<P: Process>(decision: &Decision<'_, P>, step: &StepName, detail: &str) -> SagaEvent<P> {
+    let (step, detail) = (step.clone(), detail.to_owned());
+    match decision.definition.step(step.as_str()).map(|step| step.kind) {
+        Some(Kind::Compensatable) => {
+            SagaEvent::CompensationStarted { cause: CompensationCause::Exhausted { step, detail } }
+        }
+        Some(Kind::Pivot | Kind::Retriable) | None => SagaEvent::Parked { step, lane: Lane::Forward, detail },
+    }
+}
+
+fn rejected<P: Process>(decision: &Decision<'_, P>, step: &StepName, reason: &crate::Rejection) -> SagaEvent<P> {
+    let step = step.clone();
+    match decision.definition.step(step.as_str()).map(|step| step.kind) {
+        Some(Kind::Compensatable | Kind::Pivot) => {
+            SagaEvent::CompensationStarted { cause: CompensationCause::Rejected { step, rejection: reason.clone() } }
+        }
+        Some(Kind::Retriable) | None => {
+            SagaEvent::Parked { step, lane: Lane::Forward, detail: super::detail(format!("refused: {reason}")) }
+        }
+    }
+}
+
+fn back<P: Process>(decision: &Decision<'_, P>, state: &Compensating<P>) -> Next<P> {
+    let mut waits = false;
+    let mut last_owed = None;
+    for (index, step) in state.steps.iter().enumerate() {
+        match &step.phase {
+            UndoPhase::Undoing(Pursuit::Exhausted { detail, .. }) => {
+                let (step, detail) = (step.name.clone(), detail.clone());
+                return Next::Record(SagaEvent::Parked { step, lane: Lane::Undo, detail });
+            }
+            UndoPhase::Undoing(Pursuit::Asked { .. } | Pursuit::Waiting { .. } | Pursuit::Parked { .. }) => {
+                waits = true;
+            }
+            UndoPhase::Owed { .. } => last_owed = Some(index),
+            UndoPhase::NotDone { .. } | UndoPhase::Undone { .. } => {}
+        }
+    }
+    if waits {
+        return Next::Wait;
+    }
+    match last_owed {
+        Some(index) => undo_stage(decision, state, index),
+        None => Next::Record(SagaEvent::Compensated { cause: state.cause.clone() }),
+    }
+}
+
+/// Asks for everything in the stage of the step at `index` to be undone.
+fn undo_stage<P: Process>(decision: &Decision<'_, P>, state: &Compensating<P>, index: usize) -> Next<P> {
+    let facts = Facts::of_compensating(decision.saga_id, state);
+    let stage = decision.definition.stage_of(index);
+    let steps = state.steps.iter().zip(decision.definition.steps());
+    let owed = steps.skip(stage.start).take(stage.len()).filter(|(step, _)| step.phase.is_owed());
+    let requests = owed.filter_map(|(step, defined)| Some((step.name.clone(), defined.ask()?.undo?)));
+    let undone: Vec<_> = requests.map(|(step, undo)| (step, Shared::from(undo(&facts)))).collect();
+    // Only compensatable steps are ever owed here, and those have an undo. Should a hand have written another history,
+    // waiting for an operator is right.
+    if undone.is_empty() { Next::Wait } else { Next::Undo(undone) }
+}
+
+impl<P: Process> UndoPhase<P> {
+    fn is_owed(&self) -> bool {
+        match self {
+            Self::Owed { .. } => true,
+            Self::NotDone { .. } | Self::Undoing(_) | Self::Undone { .. } => false,
+        }
+    }
+}

@@ -1,0 +1,69 @@
+use super::{Decision, Outcome, advance, detail};
+use crate::definition::Kind;
+use crate::state::{Attempt, Phase, Pursuit};
+use crate::{Process, Rejection, Saga, SagaEvent, Shared, StepName};
+
+/// A definite answer is taken whenever the step still seeks one, however late. A saga on its way back does not: it
+/// undoes the step whether it was done or not.
+pub(super) fn reply<P: Process>(decision: &mut Decision<'_, P>, step: &StepName, outcome: Outcome<P::Output>) {
+    let event = match &decision.saga {
+        Saga::NotStarted | Saga::Compensating(_) | Saga::Ended(_) => None,
+        Saga::Running(state) => state.step(step.as_str()).and_then(|step| match &step.phase {
+            Phase::Pursued(pursuit) => answered(decision, &step.name, pursuit, outcome),
+            Phase::Rejected { .. } | Phase::Done { .. } => None,
+        }),
+    };
+    if let Some(event) = event {
+        decision.record(event);
+        advance::advance(decision);
+    }
+}
+
+fn answered<P: Process>(
+    decision: &Decision<'_, P>,
+    step: &StepName,
+    pursuit: &Pursuit<P>,
+    outcome: Outcome<P::Output>,
+) -> Option<SagaEvent<P>> {
+    match (outcome, pursuit) {
+        (Outcome::Done(output), _) => {
+            Some(SagaEvent::StepSucceeded { step: step.clone(), output: output.map(Shared::from) })
+        }
+        (Outcome::Rejected(_), Pursuit::Parked { .. }) if !ends_by_rejection(decision, step) => None,
+        (Outcome::Rejected(reason), _) => {
+            let reason = Rejection::new(reason.code, reason.message);
+            Some(SagaEvent::StepRejected { step: step.clone(), reason })
+        }
+        (Outcome::Unknown(text), Pursuit::Asked { attempt, .. }) => {
+            Some(unknown(decision, step, attempt, detail(text)))
+        }
+        (Outcome::Unknown(_), Pursuit::Waiting { .. } | Pursuit::Exhausted { .. } | Pursuit::Parked { .. }) => None,
+    }
+}
+
+/// True where a definite no turns the saga. A retriable step that is parked would only be parked again.
+fn ends_by_rejection<P: Process>(decision: &Decision<'_, P>, step: &StepName) -> bool {
+    match decision.definition.step(step.as_str()).map(|step| step.kind) {
+        Some(Kind::Compensatable | Kind::Pivot) => true,
+        Some(Kind::Retriable) | None => false,
+    }
+}
+
+/// Nobody knows whether `attempt` took effect.
+pub(super) fn unknown<P: Process>(
+    decision: &Decision<'_, P>,
+    step: &StepName,
+    attempt: &Attempt<P>,
+    detail: String,
+) -> SagaEvent<P> {
+    let policy = decision.ask(step).map(|ask| ask.retry).unwrap_or_default();
+    let retry_at = decision.retry_at(step, policy, attempt.number, attempt.used());
+    SagaEvent::StepUnknown { step: step.clone(), attempt: attempt.number, detail, retry_at }
+}
+
+impl<P: Process> Attempt<P> {
+    /// How much of its policy is used up.
+    pub(super) fn used(&self) -> u32 {
+        self.number.saturating_sub(self.forgiven)
+    }
+}

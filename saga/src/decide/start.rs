@@ -1,0 +1,16 @@
+use super::{Decision, Refusal, advance};
+use crate::{Process, SagaEvent, Shared};
+
+/// Starting the same saga twice is starting it once: whoever did not hear the answer may ask again.
+pub(super) fn start<P: Process>(decision: &mut Decision<'_, P>, input: P::Input) -> Result<(), Refusal> {
+    match decision.saga.origin() {
+        None => {
+            let definition = decision.definition.id().clone();
+            decision.record(SagaEvent::Started { definition, input: Shared::from(input) });
+            advance::advance(decision);
+            Ok(())
+        }
+        Some(origin) if origin.definition.name == decision.definition.id().name && *origin.input == input => Ok(()),
+        Some(origin) => Err(Refusal::StartedOtherwise { definition: origin.definition.clone() }),
+    }
+}

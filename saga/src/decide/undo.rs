@@ -1,0 +1,44 @@
+use super::{Decision, UndoOutcome, advance, detail};
+use crate::state::{Attempt, Pursuit, UndoPhase};
+use crate::{Process, Saga, SagaEvent, StepName};
+
+pub(super) fn undo_reply<P: Process>(decision: &mut Decision<'_, P>, step: &StepName, outcome: UndoOutcome) {
+    let event = match &decision.saga {
+        Saga::NotStarted | Saga::Running(_) | Saga::Ended(_) => None,
+        Saga::Compensating(state) => state.step(step.as_str()).and_then(|step| match &step.phase {
+            UndoPhase::Undoing(pursuit) => answered(decision, &step.name, pursuit, outcome),
+            UndoPhase::NotDone { .. } | UndoPhase::Owed { .. } | UndoPhase::Undone { .. } => None,
+        }),
+    };
+    if let Some(event) = event {
+        decision.record(event);
+        advance::advance(decision);
+    }
+}
+
+fn answered<P: Process>(
+    decision: &Decision<'_, P>,
+    step: &StepName,
+    pursuit: &Pursuit<P>,
+    outcome: UndoOutcome,
+) -> Option<SagaEvent<P>> {
+    match (outcome, pursuit) {
+        (UndoOutcome::Done, _) => Some(SagaEvent::CompensationSucceeded { step: step.clone() }),
+        (UndoOutcome::Unknown(text), Pursuit::Asked { attempt, .. }) => {
+            Some(failed(decision, step, attempt, detail(text)))
+        }
+        (UndoOutcome::Unknown(_), Pursuit::Waiting { .. } | Pursuit::Exhausted { .. } | Pursuit::Parked { .. }) => None,
+    }
+}
+
+/// Nobody knows whether `attempt` to undo took effect.
+pub(super) fn failed<P: Process>(
+    decision: &Decision<'_, P>,
+    step: &StepName,
+    attempt: &Attempt<P>,
+    detail: String,
+) -> SagaEvent<P> {
+    let policy = decision.ask(step).map(|ask| ask.undo_retry).unwrap_or_default();
+    let retry_at = decision.retry_at(step, policy, attempt.number, attempt.used());
+    SagaEvent::CompensationFailed { step: step.clone(), attempt: attempt.number, detail, retry_at }
+}

@@ -1,0 +1,68 @@
+use chrono::{DateTime, Utc};
+
+use super::{Decision, advance, reply, undo};
+use crate::state::{Attempt, Pursuit};
+use crate::{Process, Saga, StepName};
+
+/// Whatever is due happens. Waking a saga too early, too late or twice is harmless: what is due is told by its state.
+pub(super) fn wake<P: Process>(decision: &mut Decision<'_, P>) {
+    let now = decision.now;
+    match &decision.saga {
+        Saga::NotStarted | Saga::Ended(_) => return,
+        Saga::Running(state) => {
+            let pursued = state.steps.iter().filter_map(|step| Some((&step.name, step.phase.pursuit()?)));
+            for (step, due) in due(pursued, now) {
+                match due {
+                    Due::Answer(attempt) => {
+                        let event = reply::unknown(decision, &step, &attempt, no_answer());
+                        decision.record(event);
+                    }
+                    Due::Retry(attempt) => decision.request(step, attempt.number.saturating_add(1), attempt.request),
+                }
+            }
+        }
+        Saga::Compensating(state) => {
+            let pursued = state.steps.iter().filter_map(|step| Some((&step.name, step.phase.pursuit()?)));
+            for (step, due) in due(pursued, now) {
+                match due {
+                    Due::Answer(attempt) => {
+                        let event = undo::failed(decision, &step, &attempt, no_answer());
+                        decision.record(event);
+                    }
+                    Due::Retry(attempt) => {
+                        decision.request_undo(step, attempt.number.saturating_add(1), attempt.request);
+                    }
+                }
+            }
+        }
+    }
+    advance::advance(decision);
+}
+
+enum Due<P: Process> {
+    /// An answer was due and did not come.
+    Answer(Attempt<P>),
+    /// It is to be asked again.
+    Retry(Attempt<P>),
+}
+
+fn due<'a, P: Process>(
+    pursued: impl Iterator<Item = (&'a StepName, &'a Pursuit<P>)>,
+    now: DateTime<Utc>,
+) -> Vec<(StepName, Due<P>)> {
+    let due = pursued.filter_map(|(step, pursuit)| {
+        let due = match pursuit {
+            Pursuit::Asked { attempt, deadline } if *deadline <= now => Due::Answer(attempt.clone()),
+            Pursuit::Waiting { attempt, retry_at } if *retry_at <= now => Due::Retry(attempt.clone()),
+            Pursuit::Asked { .. } | Pursuit::Waiting { .. } | Pursuit::Exhausted { .. } | Pursuit::Parked { .. } => {
+                return None;
+            }
+        };
+        Some((step.clone(), due))
+    });
+    due.collect()
+}
+
+fn no_answer() -> String {
+    "no answer in time".to_owned()
+}

@@ -1,0 +1,276 @@
+use std::borrow::Cow;
+use std::fmt;
+use std::ops::Range;
+use std::time::Duration;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use sha2::{Digest, Sha256};
+
+use crate::{Facts, Lane, Process, RetryPolicy, StepName};
+
+/// Words a request. A plain function of facts: no clock, no state, the same answer every time.
+pub type Wording<P> = fn(&Facts<'_, P>) -> <P as Process>::Request;
+
+/// What a step is to the way back.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Kind {
+    /// Can be undone.
+    Compensatable,
+    /// Once it is done there is no way back.
+    Pivot,
+    /// Behind the point of no return: it is asked for until it is done.
+    Retriable,
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Compensatable => "compensatable",
+            Self::Pivot => "pivot",
+            Self::Retriable => "retriable",
+        })
+    }
+}
+
+/// What taking a step means.
+#[derive(Clone, Copy, Debug)]
+pub enum Action<P: Process> {
+    /// A participant is asked.
+    Ask(Ask<P>),
+    /// Nobody is asked: the step is done by being recorded.
+    Local,
+}
+
+/// How a participant is asked, and asked to undo. Built by [`ask`](crate::ask).
+#[derive(Clone, Copy, Debug)]
+pub struct Ask<P: Process> {
+    pub(crate) request: Wording<P>,
+    pub(crate) timeout: Duration,
+    pub(crate) retry: RetryPolicy,
+    pub(crate) undo: Option<Wording<P>>,
+    pub(crate) undo_retry: RetryPolicy,
+}
+
+impl<P: Process> Ask<P> {
+    /// How long an answer is waited for.
+    #[must_use]
+    pub fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    /// How often it is asked; `Lane::Undo`: to undo.
+    #[must_use]
+    pub fn policy(&self, lane: Lane) -> RetryPolicy {
+        match lane {
+            Lane::Forward => self.retry,
+            Lane::Undo => self.undo_retry,
+        }
+    }
+}
+
+/// One step of a definition.
+#[derive(Clone, Debug)]
+pub struct Step<P: Process> {
+    pub(crate) name: StepName,
+    pub(crate) kind: Kind,
+    pub(crate) action: Action<P>,
+}
+
+impl<P: Process> Step<P> {
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &StepName {
+        &self.name
+    }
+
+    /// Its kind.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// What taking it means.
+    #[must_use]
+    pub fn action(&self) -> &Action<P> {
+        &self.action
+    }
+
+    /// How its participant is asked; `None` for a local step.
+    #[must_use]
+    pub fn ask(&self) -> Option<&Ask<P>> {
+        match &self.action {
+            Action::Ask(ask) => Some(ask),
+            Action::Local => None,
+        }
+    }
+}
+
+/// SHA-256 over the structure of a definition: names, kinds, order, groups, timeouts and policies. What a request
+/// function does is code and not part of it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct DefinitionHash([u8; 32]);
+
+impl fmt::Display for DefinitionHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for DefinitionHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl Serialize for DefinitionHash {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for DefinitionHash {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = Cow::<'de, str>::deserialize(deserializer)?;
+        let not_a_hash = || serde::de::Error::custom("a definition's hash is 64 hexadecimal digits");
+        let mut bytes = [0; 32];
+        if text.len() != 64 || !text.is_ascii() {
+            return Err(not_a_hash());
+        }
+        for (index, byte) in bytes.iter_mut().enumerate() {
+            let digits = text.get(2 * index..2 * index + 2).ok_or_else(not_a_hash)?;
+            *byte = u8::from_str_radix(digits, 16).map_err(|_| not_a_hash())?;
+        }
+        Ok(Self(bytes))
+    }
+}
+
+/// Which definition a saga is bound to.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+pub struct DefinitionRef {
+    /// Its name.
+    pub name: Cow<'static, str>,
+    /// Its version, from 1.
+    pub version: u32,
+    /// What it looked like.
+    pub hash: DefinitionHash,
+}
+
+impl fmt::Display for DefinitionRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} v{}", self.name, self.version)
+    }
+}
+
+/// A process as data: its stages in order, each one step or a group of steps that are taken at the same time.
+///
+/// Made by [`saga`](crate::saga) and checked when built, so whoever holds one need not check anything:
+/// compensatable steps come first, then at most one pivot, then retriable steps; names are unique; limits are kept.
+#[derive(Clone, Debug)]
+pub struct Definition<P: Process> {
+    id: DefinitionRef,
+    steps: Vec<Step<P>>,
+    /// The steps of each stage, as a range of `steps`.
+    stages: Vec<Range<usize>>,
+    /// The first step that cannot be undone; `steps.len()` when all can.
+    no_return: usize,
+}
+
+impl<P: Process> Definition<P> {
+    /// The most steps a definition may have.
+    pub const STEPS_MAX: usize = 64;
+    /// The most steps that may be taken at the same time.
+    pub const GROUP_MAX: usize = 16;
+    /// The shortest time to wait for an answer.
+    pub const TIMEOUT_MIN: Duration = Duration::from_millis(1);
+    /// The longest time to wait for an answer.
+    pub const TIMEOUT_MAX: Duration = Duration::from_hours(30 * 24);
+
+    /// For the builder, which has checked all of it.
+    pub(crate) fn assemble<'s>(name: &'static str, version: u32, groups: impl Iterator<Item = &'s [Step<P>]>) -> Self {
+        let mut stages = Vec::new();
+        let mut steps = Vec::new();
+        for group in groups {
+            let first = steps.len();
+            steps.extend_from_slice(group);
+            stages.push(first..steps.len());
+        }
+        let no_return = steps.iter().position(|step| step.kind != Kind::Compensatable).unwrap_or(steps.len());
+        let hash = hash(name, version, &steps, &stages);
+        Self { id: DefinitionRef { name: Cow::Borrowed(name), version, hash }, steps, stages, no_return }
+    }
+
+    /// What a saga of this definition is bound to.
+    #[must_use]
+    pub fn id(&self) -> &DefinitionRef {
+        &self.id
+    }
+
+    /// Its steps in order; those of a group side by side.
+    #[must_use]
+    pub fn steps(&self) -> &[Step<P>] {
+        &self.steps
+    }
+
+    /// Its stages in order; a stage of more than one step is taken in parallel.
+    pub fn stages(&self) -> impl DoubleEndedIterator<Item = &[Step<P>]> {
+        self.stages.iter().filter_map(|stage| self.steps.get(stage.clone()))
+    }
+
+    /// The step called `name`.
+    #[must_use]
+    pub fn step(&self, name: &str) -> Option<&Step<P>> {
+        self.steps.iter().find(|step| step.name == *name)
+    }
+
+    /// The first step that cannot be undone; the number of steps when all can.
+    pub(crate) fn no_return(&self) -> usize {
+        self.no_return
+    }
+
+    /// The stage of the step at `index`; empty behind the last.
+    pub(crate) fn stage_of(&self, index: usize) -> Range<usize> {
+        let stage = self.stages.partition_point(|stage| stage.end <= index);
+        self.stages.get(stage).cloned().unwrap_or(index..index)
+    }
+}
+
+fn hash<P: Process>(name: &str, version: u32, steps: &[Step<P>], stages: &[Range<usize>]) -> DefinitionHash {
+    let mut sha = Sha256::new();
+    text(&mut sha, name);
+    sha.update(version.to_be_bytes());
+    for stage in stages {
+        number(&mut sha, stage.len() as u128);
+        for step in steps.get(stage.clone()).unwrap_or_default() {
+            text(&mut sha, step.name.as_str());
+            text(&mut sha, &step.kind.to_string());
+            match &step.action {
+                Action::Local => text(&mut sha, "local"),
+                Action::Ask(ask) => {
+                    text(&mut sha, "ask");
+                    number(&mut sha, ask.timeout.as_nanos());
+                    policy(&mut sha, ask.retry);
+                    if ask.undo.is_some() {
+                        text(&mut sha, "undo");
+                        policy(&mut sha, ask.undo_retry);
+                    }
+                }
+            }
+        }
+    }
+    DefinitionHash(sha.finalize().into())
+}
+
+fn text(sha: &mut Sha256, text: &str) {
+    number(sha, text.len() as u128); // "ab","c" is not "a","bc"
+    sha.update(text);
+}
+
+fn number(sha: &mut Sha256, number: u128) {
+    sha.update(number.to_be_bytes());
+}
+
+fn policy(sha: &mut Sha256, policy: RetryPolicy) {
+    number(sha, u128::from(policy.attempts_max.get()));
+    number(sha, policy.backoff_first.as_nanos());
+    number(sha, policy.backoff_max.as_nanos());
+}

@@ -1,0 +1,264 @@
+use std::fmt;
+
+use chrono::{DateTime, Utc};
+use eventstore::{Actor, DomainEvent};
+use serde::{Deserialize, Serialize};
+
+use crate::{DefinitionRef, Process, Shared, StepName};
+
+/// A participant's definite no: the step has not happened and will not happen.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Rejection {
+    /// For programs: `OUT_OF_STOCK`. At most [`Self::CODE_LENGTH_MAX`] characters.
+    pub code: String,
+    /// For people. At most [`DETAIL_LENGTH_MAX`] characters.
+    pub message: String,
+}
+
+/// The longest reason, message or detail that is kept; what is over it is cut off.
+pub const DETAIL_LENGTH_MAX: usize = 500;
+
+impl Rejection {
+    /// The longest code that is kept; a longer one is cut.
+    pub const CODE_LENGTH_MAX: usize = 64;
+
+    /// A rejection, cut to its limits.
+    #[must_use]
+    pub fn new(code: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { code: cut(code.into(), Self::CODE_LENGTH_MAX), message: cut(message.into(), DETAIL_LENGTH_MAX) }
+    }
+}
+
+impl fmt::Display for Rejection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.code, self.message)
+    }
+}
+
+/// Which way a step is being taken.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Lane {
+    /// It is to happen.
+    Forward,
+    /// It is to be undone.
+    Undo,
+}
+
+/// Why a saga is undone.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CompensationCause {
+    /// A participant refused.
+    Rejected {
+        /// The step it refused.
+        step: StepName,
+        /// What it said.
+        rejection: Rejection,
+    },
+    /// No definite answer came as often as the policy allows.
+    Exhausted {
+        /// The step that was asked for.
+        step: StepName,
+        /// What was learned last.
+        detail: String,
+    },
+    /// Somebody wanted it undone.
+    Cancelled {
+        /// Why.
+        reason: String,
+        /// Who.
+        actor: Actor,
+    },
+}
+
+/// What can happen to a saga. Facts: complete, so that folding them needs nothing else.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(bound = "")]
+pub enum SagaEvent<P: Process> {
+    /// It began, and is bound to this very definition from now on.
+    #[serde(rename = "SagaStarted")]
+    Started {
+        /// The definition.
+        definition: DefinitionRef,
+        /// What it is about.
+        input: Shared<P::Input>,
+    },
+    /// A participant was asked to take a step.
+    StepRequested {
+        /// Which.
+        step: StepName,
+        /// For which time, from 1.
+        attempt: u32,
+        /// What it is asked; the same with every attempt.
+        request: Shared<P::Request>,
+        /// Until when an answer is waited for.
+        deadline: DateTime<Utc>,
+    },
+    /// A step is done. A local step begins with this.
+    StepSucceeded {
+        /// Which.
+        step: StepName,
+        /// What it reported, if anything.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        output: Option<Shared<P::Output>>,
+    },
+    /// A participant refused: definitely not done.
+    StepRejected {
+        /// Which step.
+        step: StepName,
+        /// Why.
+        reason: Rejection,
+    },
+    /// Nobody knows whether a step is done: the time ran out, or the participant does not know.
+    StepUnknown {
+        /// Which.
+        step: StepName,
+        /// At which attempt.
+        attempt: u32,
+        /// What is known.
+        detail: String,
+        /// When it is asked again; `None` when its policy is used up.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        retry_at: Option<DateTime<Utc>>,
+    },
+    /// From here everything done or unknown is undone.
+    CompensationStarted {
+        /// Why.
+        cause: CompensationCause,
+    },
+    /// A participant was asked to undo a step.
+    CompensationRequested {
+        /// Which.
+        step: StepName,
+        /// For which time, from 1.
+        attempt: u32,
+        /// What it is asked; the same with every attempt.
+        request: Shared<P::Request>,
+        /// Until when an answer is waited for.
+        deadline: DateTime<Utc>,
+    },
+    /// A step is undone.
+    CompensationSucceeded {
+        /// Which.
+        step: StepName,
+    },
+    /// Nobody knows whether a step is undone.
+    CompensationFailed {
+        /// Which.
+        step: StepName,
+        /// At which attempt.
+        attempt: u32,
+        /// What is known.
+        detail: String,
+        /// When it is asked again; `None` when its policy is used up.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        retry_at: Option<DateTime<Utc>>,
+    },
+    /// Somebody asked for the saga to be undone.
+    CancelRequested {
+        /// Why.
+        reason: String,
+        /// Who.
+        actor: Actor,
+    },
+    /// A step cannot go on by itself. An operator must look.
+    #[serde(rename = "SagaParked")]
+    Parked {
+        /// Which.
+        step: StepName,
+        /// Which way it was going.
+        lane: Lane,
+        /// What stopped it.
+        detail: String,
+    },
+    /// An operator had the parked steps tried again.
+    #[serde(rename = "SagaResumed")]
+    Resumed {
+        /// Who.
+        actor: Actor,
+        /// Why.
+        reason: String,
+    },
+    /// An operator ended the saga as it stands.
+    #[serde(rename = "SagaAbandoned")]
+    Abandoned {
+        /// Who.
+        actor: Actor,
+        /// Why.
+        reason: String,
+        /// The steps that are done, or may be, and will not be undone by anybody here.
+        owed: Vec<StepName>,
+    },
+    /// Every step is done.
+    #[serde(rename = "SagaCompleted")]
+    Completed,
+    /// Everything that was done, or may have been, is undone.
+    #[serde(rename = "SagaCompensated")]
+    Compensated {
+        /// Why.
+        cause: CompensationCause,
+    },
+}
+
+impl<P: Process> SagaEvent<P> {
+    /// The step it tells about, if it tells about one.
+    #[must_use]
+    pub fn step(&self) -> Option<&StepName> {
+        match self {
+            Self::StepRequested { step, .. }
+            | Self::StepSucceeded { step, .. }
+            | Self::StepRejected { step, .. }
+            | Self::StepUnknown { step, .. }
+            | Self::CompensationRequested { step, .. }
+            | Self::CompensationSucceeded { step }
+            | Self::CompensationFailed { step, .. }
+            | Self::Parked { step, .. } => Some(step),
+            Self::Started { .. }
+            | Self::CompensationStarted { .. }
+            | Self::CancelRequested { .. }
+            | Self::Resumed { .. }
+            | Self::Abandoned { .. }
+            | Self::Completed
+            | Self::Compensated { .. } => None,
+        }
+    }
+}
+
+/// In short, for logs and tests: `StepRequested reserve-stock`.
+impl<P: Process> fmt::Display for SagaEvent<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.type_name())?;
+        self.step().map_or(Ok(()), |step| write!(f, " {step}"))
+    }
+}
+
+impl<P: Process> DomainEvent for SagaEvent<P> {
+    fn type_name(&self) -> &'static str {
+        match self {
+            Self::Started { .. } => "SagaStarted",
+            Self::StepRequested { .. } => "StepRequested",
+            Self::StepSucceeded { .. } => "StepSucceeded",
+            Self::StepRejected { .. } => "StepRejected",
+            Self::StepUnknown { .. } => "StepUnknown",
+            Self::CompensationStarted { .. } => "CompensationStarted",
+            Self::CompensationRequested { .. } => "CompensationRequested",
+            Self::CompensationSucceeded { .. } => "CompensationSucceeded",
+            Self::CompensationFailed { .. } => "CompensationFailed",
+            Self::CancelRequested { .. } => "CancelRequested",
+            Self::Parked { .. } => "SagaParked",
+            Self::Resumed { .. } => "SagaResumed",
+            Self::Abandoned { .. } => "SagaAbandoned",
+            Self::Completed => "SagaCompleted",
+            Self::Compensated { .. } => "SagaCompensated",
+        }
+    }
+}
+
+/// `text`, at most `length_max` characters of it.
+pub(crate) fn cut(mut text: String, length_max: usize) -> String {
+    if let Some((end, _)) = text.char_indices().nth(length_max) {
+        text.truncate(end);
+    }
+    text
+}

@@ -1,0 +1,141 @@
+//! Sagas as data and pure functions.
+//!
+//! A saga is work in several places that cannot share a transaction: reserve here, charge there, ship from a third. If
+//! one of them refuses, the others must be told to undo what they did. This crate decides **what happens next**, and
+//! nothing else: no async, no clock, no database, no broker. The shell (`saga-runtime`) loads, asks, and stores.
+//!
+//! # Theory of operation
+//!
+//! A [`Definition`] is data: steps in order, some of them side by side, each with a [`Kind`]:
+//!
+//! ```text
+//!  compensatable ... compensatable   pivot   retriable ... retriable
+//!  ------------------------------->  -----  ------------------------>
+//!  can be undone, may be refused     0 or 1  asked until it is done
+//!              <=== undo, in reverse   |
+//!                       the point of no return
+//! ```
+//!
+//! A [`Saga`] is a stream of [`SagaEvent`]s, and its state is their fold. Everything that comes in is an [`Input`], and
+//! [`decide`] says what follows:
+//!
+//! ```text
+//!  decide(definition, saga id, state, input, now)  ->  events         (or a Refusal, for commands)
+//!  state.evolve(event)                             ->  state
+//!  pending(state)                                  ->  who is waited for, and when to wake the saga
+//! ```
+//!
+//! Inside, each kind of input has a file under `decide/` that records what it says about **one step**; then `advance`
+//! looks at the state alone and records what follows from it: the next stage, the way back, the end. As nothing but the
+//! state is looked at, there is no recovery: after a restart the state is the same, so the same follows.
+//!
+//! An answer is one of three: done, definitely not, unknown. **Unknown is not no.** It is asked again, with the same
+//! request, after a wait; when the policy is used up
+//!
+//! * a compensatable step turns the saga, and is undone *as if it were done*. That is safe because of the
+//!   participant's barrier: an undo that comes before its step is noted, and the late step is refused;
+//! * a pivot and a retriable step are **parked**: an operator looks, and resumes. A pivot that may be done can neither
+//!   be undone nor be taken for not done, so nobody guesses.
+//!
+//! An undo must succeed; one that does not, for as long as its policy lasts, is parked too. Neighbours of a parked step
+//! go on, and a definite answer for a parked step is taken when it comes, resumed or not.
+//!
+//! # Promises
+//!
+//! * **Pure**: the same arguments give the same events. Even the jitter of retries is a hash of saga, step and attempt.
+//! * **Total**: every input has an answer in every state. Messages may be late, repeated, or out of order: what has
+//!   nothing to say is absorbed. Commands are told why they have no effect.
+//! * **Undo is strictly reverse**: stage by stage, over what is done or unknown and nothing else.
+//! * **Bound**: a saga keeps the definition it was started with, by name, version and hash; nobody decides by another.
+//! * **Ends**: with participants that answer at last, and operators that resume, every saga ends, and stays ended.
+//!
+//! [`laws`] proves these of any definition; run yours through [`laws::all`].
+//!
+//! # What is asked of participants
+//!
+//! The same request may come many times, and is answered the same every time. An undo may come before, or without, its
+//! step. Answers name the saga and the step; they may be sent again at any time.
+//!
+//! # Glossary
+//!
+//! * **Step**: one thing that one participant does, or a local mark in the history.
+//! * **Stage**: a step, or a group of steps that are asked for at the same time.
+//! * **Pivot**: the step after which there is no way back. Without one, the first retriable step is as good as one.
+//! * **Lane**: the way a step is going, forward or undo.
+//! * **Attempt**: one asking; counted per step and lane, across resumes.
+//! * **Parked**: some step waits for an operator. **Resumed**: it is asked for again, with a fresh policy.
+//! * **Cancelled**: undone because somebody wanted it. **Abandoned**: ended as it stands, what is done is *owed*.
+//!
+//! # Example
+//!
+//! ```
+//! use std::time::Duration;
+//! use saga::testing::{done_with, rejected, started};
+//! use saga::{Facts, Process, RetryPolicy, ask, laws, local, saga};
+//! use serde::{Deserialize, Serialize};
+//!
+//! #[derive(Clone, Debug, PartialEq)]
+//! struct Travel;
+//!
+//! #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+//! enum Request { BookSeat { to: String }, FreeSeat { seat: Option<String> }, BookRoom, FreeRoom, SendTicket }
+//!
+//! impl Process for Travel {
+//!     type Input = String; // where to
+//!     type Request = Request;
+//!     type Output = String; // the seat
+//! }
+//!
+//! fn book_seat(facts: &Facts<'_, Travel>) -> Request {
+//!     Request::BookSeat { to: facts.input().clone() }
+//! }
+//! fn free_seat(facts: &Facts<'_, Travel>) -> Request {
+//!     Request::FreeSeat { seat: facts.output("seat").cloned() } // none, should nobody know whether there is one
+//! }
+//!
+//! let twice = RetryPolicy::new(2, Duration::from_millis(100), Duration::from_secs(1));
+//! let trip = saga::<Travel>("trip", 1)
+//!     .compensatable("seat", ask(book_seat).undo(free_seat).within(Duration::from_secs(5)).retry(twice))
+//!     .compensatable("room", ask(|_| Request::BookRoom).undo(|_| Request::FreeRoom))
+//!     .pivot("confirm", local())
+//!     .retriable("ticket", ask(|_| Request::SendTicket))
+//!     .build()?;
+//!
+//! saga::testing::saga(&trip)
+//!     .given([started("Lisbon".to_owned()), done_with("seat", "12A".to_owned())])
+//!     .when(rejected("room", "FULL"))
+//!     .then(["StepRejected room", "CompensationStarted", "CompensationRequested seat"]);
+//!
+//! laws::all(&laws::Sample { definition: &trip, input: "Lisbon".to_owned(), output: |_| None });
+//! # Ok::<(), saga::DefinitionError>(())
+//! ```
+
+mod builder;
+mod decide;
+mod definition;
+mod drawing;
+mod event;
+mod evolve;
+pub mod laws;
+mod library;
+mod name;
+mod pending;
+mod policy;
+mod process;
+mod read;
+mod state;
+pub mod testing;
+
+pub use builder::{Builder, DefinitionError, Local, Problem, ask, compensatable, local, retriable, saga};
+pub use decide::{Input, Outcome, Refusal, UndoOutcome, decide};
+pub use definition::{Action, Ask, Definition, DefinitionHash, DefinitionRef, Kind, Step, Wording};
+pub use event::{CompensationCause, DETAIL_LENGTH_MAX, Lane, Rejection, SagaEvent};
+pub use library::{Library, LibraryError, UnknownDefinition};
+pub use name::StepName;
+pub use pending::{Pending, Until, Wanted, pending};
+pub use policy::RetryPolicy;
+pub use process::{Facts, Process, Shared, Value};
+pub use state::{
+    Attempt, Compensating, CompensatingStep, Ended, Ending, Origin, Phase, Pursuit, Running, RunningStep, Saga, Status,
+    StepPhase, StepView, UndoPhase,
+};

@@ -1,0 +1,207 @@
+//! What others may ask of a saga's state.
+
+use crate::state::{Attempt, Phase, Pursuit, RunningStep, UndoPhase};
+use crate::{
+    Compensating, CompensatingStep, CompensationCause, DefinitionRef, Ending, Origin, Process, Running, Saga, Status,
+    StepPhase, StepView,
+};
+
+impl<P: Process> Saga<P> {
+    /// Where it stands, in a word.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        match self {
+            Self::NotStarted => Status::NotStarted,
+            Self::Running(state) if state.is_parked() => Status::Parked,
+            Self::Running(_) => Status::Running,
+            Self::Compensating(state) if state.is_parked() => Status::Parked,
+            Self::Compensating(_) => Status::Compensating,
+            Self::Ended(state) => match state.ending {
+                Ending::Completed => Status::Completed,
+                Ending::Compensated { .. } => Status::Compensated,
+                Ending::Abandoned { .. } => Status::Abandoned,
+            },
+        }
+    }
+
+    /// True when nothing will happen to it any more.
+    #[must_use]
+    pub fn is_ended(&self) -> bool {
+        match self {
+            Self::Ended(_) => true,
+            Self::NotStarted | Self::Running(_) | Self::Compensating(_) => false,
+        }
+    }
+
+    /// What it is bound to and about; `None` when not started.
+    #[must_use]
+    pub fn origin(&self) -> Option<&Origin<P>> {
+        match self {
+            Self::NotStarted => None,
+            Self::Running(state) => Some(&state.origin),
+            Self::Compensating(state) => Some(&state.origin),
+            Self::Ended(state) => Some(&state.origin),
+        }
+    }
+
+    /// What it was started with; `None` when not started.
+    #[must_use]
+    pub fn input(&self) -> Option<&P::Input> {
+        self.origin().map(|origin| &*origin.input)
+    }
+
+    /// What it is bound to; `None` when not started.
+    #[must_use]
+    pub fn definition(&self) -> Option<&DefinitionRef> {
+        self.origin().map(|origin| &origin.definition)
+    }
+
+    /// Why it is being undone, or was.
+    #[must_use]
+    pub fn cause(&self) -> Option<&CompensationCause> {
+        match self {
+            Self::NotStarted | Self::Running(_) => None,
+            Self::Compensating(state) => Some(&state.cause),
+            Self::Ended(state) => match &state.ending {
+                Ending::Compensated { cause } => Some(cause),
+                Ending::Completed | Ending::Abandoned { .. } => None,
+            },
+        }
+    }
+
+    /// The steps begun so far, in the order of the definition.
+    #[must_use]
+    pub fn steps(&self) -> Vec<StepView> {
+        match self {
+            Self::NotStarted => Vec::new(),
+            Self::Running(state) => state.views(),
+            Self::Compensating(state) => state.views(),
+            Self::Ended(state) => state.steps.clone(),
+        }
+    }
+}
+
+impl<P: Process> Running<P> {
+    /// The step called `name`, if it was begun.
+    #[must_use]
+    pub fn step(&self, name: &str) -> Option<&RunningStep<P>> {
+        self.steps.iter().rfind(|step| step.name == *name)
+    }
+
+    pub(crate) fn views(&self) -> Vec<StepView> {
+        let view = |step: &RunningStep<P>| StepView {
+            name: step.name.clone(),
+            phase: step.phase.view(),
+            attempts: step.phase.attempts(),
+        };
+        self.steps.iter().map(view).collect()
+    }
+
+    fn is_parked(&self) -> bool {
+        self.steps.iter().any(|step| step.phase.pursuit().is_some_and(Pursuit::is_parked))
+    }
+}
+
+impl<P: Process> Compensating<P> {
+    /// The step called `name`, if it was begun.
+    #[must_use]
+    pub fn step(&self, name: &str) -> Option<&CompensatingStep<P>> {
+        self.steps.iter().find(|step| step.name == *name)
+    }
+
+    pub(crate) fn views(&self) -> Vec<StepView> {
+        let view = |step: &CompensatingStep<P>| StepView {
+            name: step.name.clone(),
+            phase: step.phase.view(),
+            attempts: step.phase.attempts(),
+        };
+        self.steps.iter().map(view).collect()
+    }
+
+    fn is_parked(&self) -> bool {
+        self.steps.iter().any(|step| step.phase.pursuit().is_some_and(Pursuit::is_parked))
+    }
+}
+
+impl<P: Process> Phase<P> {
+    pub(crate) fn pursuit(&self) -> Option<&Pursuit<P>> {
+        match self {
+            Self::Pursued(pursuit) => Some(pursuit),
+            Self::Rejected { .. } | Self::Done { .. } => None,
+        }
+    }
+
+    /// The last asking, while it may have to be repeated.
+    pub(crate) fn attempt(&self) -> Option<&Attempt<P>> {
+        match self {
+            Self::Pursued(pursuit) => Some(pursuit.attempt()),
+            Self::Rejected { attempt, .. } => Some(attempt),
+            Self::Done { .. } => None,
+        }
+    }
+
+    pub(crate) fn attempts(&self) -> u32 {
+        match self {
+            Self::Pursued(pursuit) => pursuit.attempt().number,
+            Self::Rejected { attempt, .. } => attempt.number,
+            Self::Done { attempts, .. } => *attempts,
+        }
+    }
+
+    fn view(&self) -> StepPhase {
+        match self {
+            Self::Pursued(Pursuit::Asked { .. }) => StepPhase::Asked,
+            Self::Pursued(Pursuit::Waiting { .. } | Pursuit::Exhausted { .. }) => StepPhase::Waiting,
+            Self::Pursued(Pursuit::Parked { .. }) => StepPhase::Parked,
+            Self::Rejected { .. } => StepPhase::Rejected,
+            Self::Done { .. } => StepPhase::Done,
+        }
+    }
+}
+
+impl<P: Process> UndoPhase<P> {
+    pub(crate) fn pursuit(&self) -> Option<&Pursuit<P>> {
+        match self {
+            Self::Undoing(pursuit) => Some(pursuit),
+            Self::NotDone { .. } | Self::Owed { .. } | Self::Undone { .. } => None,
+        }
+    }
+
+    pub(crate) fn attempts(&self) -> u32 {
+        match self {
+            Self::NotDone { attempts } | Self::Owed { attempts, .. } | Self::Undone { attempts } => *attempts,
+            Self::Undoing(pursuit) => pursuit.attempt().number,
+        }
+    }
+
+    fn view(&self) -> StepPhase {
+        match self {
+            Self::NotDone { .. } => StepPhase::Rejected,
+            Self::Owed { .. } => StepPhase::Owed,
+            Self::Undoing(Pursuit::Asked { .. }) => StepPhase::UndoAsked,
+            Self::Undoing(Pursuit::Waiting { .. } | Pursuit::Exhausted { .. }) => StepPhase::UndoWaiting,
+            Self::Undoing(Pursuit::Parked { .. }) => StepPhase::UndoParked,
+            Self::Undone { .. } => StepPhase::Undone,
+        }
+    }
+}
+
+impl<P: Process> Pursuit<P> {
+    /// The last asking.
+    #[must_use]
+    pub fn attempt(&self) -> &Attempt<P> {
+        match self {
+            Self::Asked { attempt, .. }
+            | Self::Waiting { attempt, .. }
+            | Self::Exhausted { attempt, .. }
+            | Self::Parked { attempt, .. } => attempt,
+        }
+    }
+
+    pub(crate) fn is_parked(&self) -> bool {
+        match self {
+            Self::Parked { .. } => true,
+            Self::Asked { .. } | Self::Waiting { .. } | Self::Exhausted { .. } => false,
+        }
+    }
+}

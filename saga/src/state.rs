@@ -1,0 +1,252 @@
+use chrono::{DateTime, Utc};
+use eventstore::{Actor, Aggregate, Category};
+
+use crate::{CompensationCause, DefinitionRef, Process, Rejection, SagaEvent, Shared, StepName};
+
+/// Where one saga stands: the fold of its stream.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub enum Saga<P: Process> {
+    /// There is none.
+    #[default]
+    NotStarted,
+    /// On its way.
+    Running(Running<P>),
+    /// On its way back.
+    Compensating(Compensating<P>),
+    /// Over. Nothing happens to it any more.
+    Ended(Ended<P>),
+}
+
+/// What a saga was started with.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Origin<P: Process> {
+    /// What it is bound to.
+    pub definition: DefinitionRef,
+    /// What it is about.
+    pub input: Shared<P::Input>,
+}
+
+/// A saga on its way. Its steps are those that were begun, in the order of the definition: the step at an index here
+/// is the step at that index there.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Running<P: Process> {
+    /// What it was started with.
+    pub origin: Shared<Origin<P>>,
+    /// The steps begun so far.
+    pub steps: Vec<RunningStep<P>>,
+}
+
+/// A step of a saga on its way.
+#[derive(Clone, PartialEq, Debug)]
+pub struct RunningStep<P: Process> {
+    /// Its name.
+    pub name: StepName,
+    /// How far it is.
+    pub phase: Phase<P>,
+}
+
+/// How far a step is.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Phase<P: Process> {
+    /// A definite answer is being sought.
+    Pursued(Pursuit<P>),
+    /// Definitely not done.
+    Rejected {
+        /// What was refused.
+        attempt: Attempt<P>,
+        /// Why.
+        reason: Rejection,
+    },
+    /// Done.
+    Done {
+        /// How often it was asked for; 0 for a local step.
+        attempts: u32,
+        /// What it reported.
+        output: Option<Shared<P::Output>>,
+    },
+}
+
+/// A request for which a definite answer is being sought, in either lane.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Pursuit<P: Process> {
+    /// Asked, no answer yet.
+    Asked {
+        /// What was asked.
+        attempt: Attempt<P>,
+        /// Until when an answer is waited for.
+        deadline: DateTime<Utc>,
+    },
+    /// No definite answer; it will be asked again.
+    Waiting {
+        /// What was asked.
+        attempt: Attempt<P>,
+        /// When.
+        retry_at: DateTime<Utc>,
+    },
+    /// No definite answer as often as the policy allows. The decision that finds this out also says what follows.
+    Exhausted {
+        /// What was asked.
+        attempt: Attempt<P>,
+        /// What was learned last.
+        detail: String,
+    },
+    /// An operator must look.
+    Parked {
+        /// What was asked.
+        attempt: Attempt<P>,
+        /// What stopped it.
+        detail: String,
+    },
+}
+
+/// One asking of a request.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Attempt<P: Process> {
+    /// For which time, from 1.
+    pub number: u32,
+    /// The attempts that do not count against the policy: those before an operator last had it tried again.
+    pub forgiven: u32,
+    /// What is asked; the same every time.
+    pub request: Shared<P::Request>,
+}
+
+/// A saga on its way back. Its steps are those that were begun, as in [`Running`].
+#[derive(Clone, PartialEq, Debug)]
+pub struct Compensating<P: Process> {
+    /// What it was started with.
+    pub origin: Shared<Origin<P>>,
+    /// Why.
+    pub cause: CompensationCause,
+    /// The steps that were begun.
+    pub steps: Vec<CompensatingStep<P>>,
+}
+
+/// A step of a saga on its way back.
+#[derive(Clone, PartialEq, Debug)]
+pub struct CompensatingStep<P: Process> {
+    /// Its name.
+    pub name: StepName,
+    /// How far undoing it is.
+    pub phase: UndoPhase<P>,
+}
+
+/// How far undoing a step is.
+#[derive(Clone, PartialEq, Debug)]
+pub enum UndoPhase<P: Process> {
+    /// There is nothing to undo: it was refused.
+    NotDone {
+        /// How often it was asked for.
+        attempts: u32,
+    },
+    /// It is done, or may be; its turn to be undone has not come.
+    Owed {
+        /// How often it was asked for.
+        attempts: u32,
+        /// What it reported.
+        output: Option<Shared<P::Output>>,
+    },
+    /// Its undoing is being sought.
+    Undoing(Pursuit<P>),
+    /// It is undone.
+    Undone {
+        /// How often that was asked for.
+        attempts: u32,
+    },
+}
+
+/// A saga that is over.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Ended<P: Process> {
+    /// What it was started with.
+    pub origin: Shared<Origin<P>>,
+    /// How it ended.
+    pub ending: Ending,
+    /// Its steps as they stood.
+    pub steps: Vec<StepView>,
+}
+
+/// How a saga ended.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Ending {
+    /// Every step is done.
+    Completed,
+    /// Everything that was done is undone.
+    Compensated {
+        /// Why.
+        cause: CompensationCause,
+    },
+    /// An operator ended it as it stood.
+    Abandoned {
+        /// Who.
+        actor: Actor,
+        /// Why.
+        reason: String,
+        /// What is done, or may be, and was not undone.
+        owed: Vec<StepName>,
+    },
+}
+
+/// Where a saga stands, in a word.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Status {
+    /// There is none.
+    NotStarted,
+    /// On its way.
+    Running,
+    /// On its way back.
+    Compensating,
+    /// At least one of its steps waits for an operator.
+    Parked,
+    /// Every step is done.
+    Completed,
+    /// Everything that was done is undone.
+    Compensated,
+    /// An operator ended it as it stood.
+    Abandoned,
+}
+
+/// One step of a saga, for people to look at.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct StepView {
+    /// Its name.
+    pub name: StepName,
+    /// How far it is.
+    pub phase: StepPhase,
+    /// How often it was asked for, or, once its undoing was asked for, how often that was; 0 for a local step.
+    pub attempts: u32,
+}
+
+/// How far a step is, in a word.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum StepPhase {
+    /// Asked, no answer yet.
+    Asked,
+    /// Nobody knows; it will be asked again.
+    Waiting,
+    /// It waits for an operator.
+    Parked,
+    /// Definitely not done.
+    Rejected,
+    /// Done.
+    Done,
+    /// Done or unknown; its turn to be undone has not come.
+    Owed,
+    /// Asked to be undone, no answer yet.
+    UndoAsked,
+    /// Nobody knows whether it is undone; it will be asked again.
+    UndoWaiting,
+    /// Its undoing waits for an operator.
+    UndoParked,
+    /// Undone.
+    Undone,
+}
+
+impl<P: Process> Aggregate for Saga<P> {
+    const CATEGORY: Category = Category::new("saga");
+
+    type Event = SagaEvent<P>;
+
+    fn evolve(self, event: &SagaEvent<P>) -> Self {
+        crate::evolve::evolve(self, event)
+    }
+}

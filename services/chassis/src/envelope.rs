@@ -1,0 +1,212 @@
+//! How a message looks on the wire: CloudEvents 1.0, NATS binary binding.
+//!
+//! Every attribute is a `ce-…` header, the body is the proto3 JSON of a message from the contracts. The sources:
+//! CloudEvents core 1.0.2, its NATS protocol binding 3.1, and the extensions for correlation and sequence.
+
+use async_nats::HeaderMap;
+use chrono::{DateTime, SecondsFormat, Utc};
+use eventstore::{Actor, Cause, Recorded, TraceContext};
+use farmera_proto::events::Event;
+use uuid::Uuid;
+
+use crate::reactor::NotHandled;
+
+/// What a service tells others about one of its events. Made by a pure function in the service's `messages.rs`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outgoing {
+    /// `farmera.<service>.<event_name>`.
+    pub subject: &'static str,
+    /// The body's full proto name: `farmera.orders.v1.OrderPlaced`.
+    pub message_type: &'static str,
+    /// Proto3 JSON.
+    pub body: Vec<u8>,
+}
+
+impl Outgoing {
+    /// What `event` looks like on the wire.
+    #[must_use]
+    pub fn of<E: Event>(event: &E) -> Self {
+        // The contracts have no map with other than text keys and no foreign types: writing JSON cannot fail.
+        Self { subject: E::SUBJECT, message_type: E::TYPE, body: serde_json::to_vec(event).unwrap_or_default() }
+    }
+}
+
+/// A message ready to be published.
+#[derive(Clone, Debug)]
+pub struct Sealed {
+    /// Where to.
+    pub subject: &'static str,
+    /// The attributes.
+    pub headers: HeaderMap,
+    /// The body.
+    pub body: Vec<u8>,
+}
+
+/// A message as it came in.
+#[derive(Clone, Debug)]
+pub struct Incoming {
+    /// Where it was published.
+    pub subject: String,
+    /// The body's full proto name.
+    pub message_type: String,
+    /// The publisher's event id.
+    pub id: Uuid,
+    /// The saga it belongs to.
+    pub correlation: Uuid,
+    /// The message it answers.
+    pub causation: Uuid,
+    /// The trace, if there is one.
+    pub trace: Option<TraceContext>,
+    /// The service that published it: `/farmera/orders`.
+    pub source: String,
+    /// The body.
+    pub body: Vec<u8>,
+}
+
+/// Why a message is no message of ours. It will not get better by trying again.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum EnvelopeError {
+    /// A header is missing.
+    #[error("header {0} is missing")]
+    Missing(&'static str),
+    /// A header makes no sense.
+    #[error("header {name} is {found:?}: expected {expected}")]
+    Malformed {
+        /// The header.
+        name: &'static str,
+        /// What it holds.
+        found: String,
+        /// What it should hold.
+        expected: &'static str,
+    },
+}
+
+impl Incoming {
+    /// What a change that this message leads to is stamped with.
+    #[must_use]
+    pub fn cause(&self, actor: &'static str) -> Cause {
+        Cause { correlation: self.correlation, causation: self.id, trace: self.trace.clone(), actor: Actor::new(actor) }
+    }
+
+    /// The body.
+    ///
+    /// # Errors
+    /// It is no JSON of an `E`: the message is to be parked.
+    pub fn read<E: Event>(&self) -> Result<E, NotHandled> {
+        serde_json::from_slice(&self.body).map_err(|error| NotHandled::Poison(format!("{}: {error}", E::TYPE)))
+    }
+
+    /// Reads the attributes.
+    ///
+    /// # Errors
+    /// [`EnvelopeError`]: the message is to be parked.
+    pub fn open(subject: &str, headers: &HeaderMap, body: &[u8]) -> Result<Self, EnvelopeError> {
+        let text = |name: &'static str| headers.get(name).map(|value| value.as_str().to_owned());
+        let required = |name: &'static str| text(name).ok_or(EnvelopeError::Missing(name));
+        let uuid = |name: &'static str| -> Result<Uuid, EnvelopeError> {
+            let found = required(name)?;
+            found.parse().map_err(|_| EnvelopeError::Malformed { name, found, expected: "a UUID" })
+        };
+        let version = required("ce-specversion")?;
+        if version != "1.0" {
+            return Err(EnvelopeError::Malformed { name: "ce-specversion", found: version, expected: "1.0" });
+        }
+        Ok(Self {
+            subject: subject.to_owned(),
+            message_type: required("ce-type")?,
+            id: uuid("ce-id")?,
+            correlation: uuid("ce-correlationid")?,
+            causation: uuid("ce-causationid")?,
+            trace: text("traceparent").map(TraceContext),
+            source: required("ce-source")?,
+            body: body.to_vec(),
+        })
+    }
+}
+
+/// Seals what a service tells about a stored event.
+#[must_use]
+pub fn seal(source: &str, outgoing: Outgoing, event: &Recorded) -> Sealed {
+    let id = event.id.0;
+    let subject = format!("{}/{}", event.stream.category, event.stream.id);
+    let mut headers = attributes(source, &outgoing, id, event.time, &event.cause, &subject);
+    headers.insert("ce-sequence", format!("{:020}", event.version.get()));
+    headers.insert(async_nats::header::NATS_MESSAGE_ID, id.to_string());
+    Sealed { subject: outgoing.subject, headers, body: outgoing.body }
+}
+
+/// Seals a recorded answer that is given once more. Its message id differs from the first time, so that the broker's
+/// de-duplication window does not swallow it; the same question asked again gets the same id.
+#[must_use]
+pub fn seal_repeat(source: &str, outgoing: Outgoing, subject: &str, now: DateTime<Utc>, cause: &Cause) -> Sealed {
+    let id = eventstore::derived_id(cause.causation, outgoing.message_type);
+    let mut headers = attributes(source, &outgoing, id, now, cause, subject);
+    headers.insert(async_nats::header::NATS_MESSAGE_ID, id.to_string());
+    Sealed { subject: outgoing.subject, headers, body: outgoing.body }
+}
+
+fn attributes(
+    source: &str,
+    outgoing: &Outgoing,
+    id: Uuid,
+    time: DateTime<Utc>,
+    cause: &Cause,
+    subject: &str,
+) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    headers.insert("ce-specversion", "1.0");
+    headers.insert("ce-id", id.to_string());
+    headers.insert("ce-source", source);
+    headers.insert("ce-type", outgoing.message_type);
+    headers.insert("ce-subject", subject);
+    headers.insert("ce-time", time.to_rfc3339_opts(SecondsFormat::Micros, true));
+    headers.insert("ce-datacontenttype", "application/json");
+    headers.insert("ce-correlationid", cause.correlation.to_string());
+    headers.insert("ce-causationid", cause.causation.to_string());
+    if let Some(trace) = &cause.trace {
+        headers.insert("traceparent", trace.0.as_str());
+    }
+    headers
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cause() -> Cause {
+        Cause {
+            correlation: Uuid::from_u128(1),
+            causation: Uuid::from_u128(2),
+            trace: Some(TraceContext("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".to_owned())),
+            actor: Actor::new("service:orders"),
+        }
+    }
+
+    fn outgoing() -> Outgoing {
+        Outgoing {
+            subject: "farmera.orders.order_placed",
+            message_type: "farmera.orders.v1.OrderPlaced",
+            body: b"{}".to_vec(),
+        }
+    }
+
+    #[test]
+    fn what_is_sealed_can_be_opened() {
+        let sealed = seal_repeat("/farmera/orders", outgoing(), "order/1", DateTime::default(), &cause());
+        let opened = Incoming::open(sealed.subject, &sealed.headers, &sealed.body).unwrap();
+        assert_eq!((opened.correlation, opened.causation), (Uuid::from_u128(1), Uuid::from_u128(2)));
+        assert_eq!(opened.trace, cause().trace);
+        assert_eq!(opened.message_type, "farmera.orders.v1.OrderPlaced");
+    }
+
+    #[test]
+    fn a_message_without_our_headers_is_refused_by_name() {
+        let mut headers = HeaderMap::new();
+        assert_eq!(Incoming::open("x", &headers, b"").unwrap_err(), EnvelopeError::Missing("ce-specversion"));
+        headers.insert("ce-specversion", "1.0");
+        headers.insert("ce-type", "t");
+        headers.insert("ce-id", "seven");
+        let error = Incoming::open("x", &headers, b"").unwrap_err();
+        assert_eq!(error.to_string(), "header ce-id is \"seven\": expected a UUID");
+    }
+}

@@ -1,0 +1,32 @@
+//! What every service stands on.
+//!
+//! A service is rules (its `domain`), ways in (`grpc`, `messages`) and read models (`projections`). All else is here:
+//!
+//! * [`config`]: the environment, read once, with errors that name the variable;
+//! * [`tasks`], [`shutdown`]: nothing runs that nobody ends;
+//! * [`clock`]: the only place that reads a clock or makes an id;
+//! * [`broker`], [`relay`], [`reactor`]: committed events out to JetStream, messages in from it;
+//! * [`projection`]: read models that follow the log;
+//! * [`grpc`], [`problem`], [`page`]: servers, clients, errors that say what to do, lists;
+//! * [`health`], [`admin`], [`telemetry`]: what an operator sees.
+//!
+//! Deliberately absent: business words.
+
+pub mod admin;
+pub mod broker;
+pub mod clock;
+pub mod coalesce;
+pub mod config;
+pub mod envelope;
+pub mod grpc;
+pub mod health;
+pub mod money;
+pub mod page;
+pub mod problem;
+pub mod projection;
+pub mod reactor;
+pub mod relay;
+pub mod service;
+pub mod shutdown;
+pub mod tasks;
+pub mod telemetry;

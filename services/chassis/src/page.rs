@@ -1,0 +1,95 @@
+//! Lists, a page at a time (AIP-158).
+
+use crate::problem::Violations;
+
+/// Rows of a page when the client does not say.
+const DEFAULT: usize = 50;
+/// Rows of a page at most.
+const MAX: usize = 1_000;
+
+/// The size of a page: 0 means 50, more than 1,000 means 1,000, negative is refused.
+#[must_use]
+pub fn size(violations: &mut Violations, page_size: i32) -> usize {
+    match usize::try_from(page_size) {
+        Ok(0) => DEFAULT,
+        Ok(size) => size.min(MAX),
+        Err(_) => {
+            violations.add("page_size", format!("is {page_size}: allowed are 0 to {MAX}"));
+            DEFAULT
+        }
+    }
+}
+
+/// The token of the page after the row with `key`, bound to the question that was asked.
+///
+/// Not a secret and no authority: it holds a sort key, and a checksum over it and `question`, so that a token that was
+/// made up or belongs to another question is refused instead of answered wrongly.
+#[must_use]
+pub fn token(question: &str, key: &str) -> String {
+    let text = format!("{:08x}{key}", checksum(question, key));
+    text.bytes().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The key in a token; `None` for the first page.
+#[must_use]
+pub fn key(violations: &mut Violations, question: &str, token: &str) -> Option<String> {
+    if token.is_empty() {
+        return None;
+    }
+    let key = decode(token).and_then(|text| {
+        let (sum, key) = text.split_at_checked(8)?;
+        (u32::from_str_radix(sum, 16).ok()? == checksum(question, key)).then(|| key.to_owned())
+    });
+    if key.is_none() {
+        violations.add("page_token", "is not the next_page_token of a page with the same other fields");
+    }
+    key
+}
+
+fn decode(token: &str) -> Option<String> {
+    let digits = token.as_bytes();
+    if digits.len() > 1_024 {
+        return None;
+    }
+    let bytes = digits.chunks(2).map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok());
+    String::from_utf8(bytes.collect::<Option<Vec<u8>>>()?).ok()
+}
+
+/// FNV-1a, 32 bits (Fowler, Noll, Vo).
+fn checksum(question: &str, key: &str) -> u32 {
+    let bytes = question.bytes().chain([0]).chain(key.bytes());
+    bytes.fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_gives_its_key_back_for_the_same_question_only() {
+        let mut violations = Violations::new();
+        let token = token("orders/customer=7", "0199");
+        assert_eq!(key(&mut violations, "orders/customer=7", &token).as_deref(), Some("0199"));
+        assert!(violations.is_empty());
+        assert_eq!(key(&mut violations, "orders/customer=8", &token), None);
+        assert!(!violations.is_empty());
+    }
+
+    #[test]
+    fn a_made_up_token_is_refused() {
+        for made_up in ["x", "zz", "00", "ffffffffffffffffffff", "ä"] {
+            let mut violations = Violations::new();
+            assert_eq!(key(&mut violations, "orders", made_up), None);
+            assert!(!violations.is_empty());
+        }
+    }
+
+    #[test]
+    fn page_sizes_are_brought_into_their_limits() {
+        let mut violations = Violations::new();
+        assert_eq!([0, 7, 5_000].map(|wish| size(&mut violations, wish)), [50, 7, 1_000]);
+        assert!(violations.is_empty());
+        let _ = size(&mut violations, -1);
+        assert!(!violations.is_empty());
+    }
+}

@@ -1,0 +1,192 @@
+//! Errors at the edge: what is wrong, whose fault it is, and what to do, in `google.rpc` details.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _};
+use uuid::Uuid;
+
+/// Everything that is wrong with a request, found in one go.
+#[derive(Debug, Default)]
+pub struct Violations(Vec<FieldViolation>);
+
+impl Violations {
+    /// Nothing is wrong yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// `field` is wrong: `description` gives the reason and the limit.
+    pub fn add(&mut self, field: impl Into<String>, description: impl Into<String>) {
+        self.0.push(FieldViolation::new(field, description));
+    }
+
+    /// True when nothing was found.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// A UUID that is not nil.
+    #[must_use]
+    pub fn uuid(&mut self, field: &str, text: &str) -> Option<Uuid> {
+        match text.parse::<Uuid>() {
+            Ok(id) if !id.is_nil() => Some(id),
+            Ok(_) | Err(_) => {
+                self.add(field, format!("is {:?}: expected a UUID that is not nil", shortened(text)));
+                None
+            }
+        }
+    }
+
+    /// A text of `min` to `max` characters without control characters, trimmed.
+    #[must_use]
+    pub fn text(&mut self, field: &str, text: &str, min: usize, max: usize) -> Option<String> {
+        let text = text.trim();
+        let length = text.chars().count();
+        if !(min..=max).contains(&length) {
+            self.add(field, format!("has {length} characters: allowed are {min} to {max}"));
+            return None;
+        }
+        if text.chars().any(char::is_control) {
+            self.add(field, "has control characters: none are allowed");
+            return None;
+        }
+        Some(text.to_owned())
+    }
+
+    /// An e-mail address: a local part and a domain, at most 254 characters. Whether it exists, only a mail can tell.
+    #[must_use]
+    pub fn email(&mut self, field: &str, text: &str) -> Option<String> {
+        let text = self.text(field, text, 3, 254)?;
+        let sound = text.split_once('@').is_some_and(|(local, domain)| {
+            !local.is_empty() && !domain.is_empty() && !domain.contains('@') && !text.contains(char::is_whitespace)
+        });
+        if !sound {
+            self.add(field, format!("is {:?}: expected an e-mail address", shortened(&text)));
+            return None;
+        }
+        Some(text)
+    }
+
+    /// The request, if nothing is wrong with it.
+    ///
+    /// # Errors
+    /// INVALID_ARGUMENT with every violation.
+    pub fn finish(self, domain: &'static str) -> Result<(), Status> {
+        if self.0.is_empty() {
+            return Ok(());
+        }
+        let first = self.0.first().map(|one| format!("{}: {}", one.field, one.description)).unwrap_or_default();
+        let message = match self.0.len() {
+            1 => first,
+            count => format!("{first} (and {} more)", count - 1),
+        };
+        let mut details = ErrorDetails::new();
+        details.set_error_info("INVALID_REQUEST", domain, HashMap::new());
+        details.set_bad_request(self.0);
+        Err(Status::with_error_details(Code::InvalidArgument, message, details))
+    }
+}
+
+fn shortened(text: &str) -> String {
+    text.chars().take(64).collect()
+}
+
+/// An error with a reason that a program can act on.
+#[derive(Debug)]
+pub struct Problem {
+    code: Code,
+    reason: &'static str,
+    message: String,
+    metadata: HashMap<String, String>,
+    retry_after: Option<Duration>,
+}
+
+impl Problem {
+    /// `reason` is UPPER_SNAKE, at most 63 characters, and never changes; `message` is for people.
+    #[must_use]
+    pub fn new(code: Code, reason: &'static str, message: impl Into<String>) -> Self {
+        Self { code, reason, message: message.into(), metadata: HashMap::new(), retry_after: None }
+    }
+
+    /// Adds a dynamic part of the message for programs.
+    #[must_use]
+    pub fn with(mut self, key: &str, value: impl ToString) -> Self {
+        self.metadata.insert(key.to_owned(), value.to_string());
+        self
+    }
+
+    /// Trying again makes sense, after this long.
+    #[must_use]
+    pub fn retry_after(mut self, delay: Duration) -> Self {
+        self.retry_after = Some(delay);
+        self
+    }
+
+    /// The gRPC status; `domain` is the service's: `orders.farmera.dev`.
+    #[must_use]
+    pub fn into_status(self, domain: &'static str) -> Status {
+        let mut details = ErrorDetails::new();
+        details.set_error_info(self.reason, domain, self.metadata);
+        if let Some(delay) = self.retry_after {
+            details.set_retry_info(Some(delay));
+        }
+        Status::with_error_details(self.code, self.message, details)
+    }
+}
+
+/// The service cannot answer now; the same request may be sent again.
+#[must_use]
+pub fn unavailable(domain: &'static str, message: impl Into<String>) -> Status {
+    Problem::new(Code::Unavailable, "TEMPORARILY_UNAVAILABLE", message)
+        .retry_after(Duration::from_millis(500))
+        .into_status(domain)
+}
+
+/// A defect or a corrupt row: the log has the details, the client gets none.
+#[must_use]
+pub fn internal(domain: &'static str) -> Status {
+    Problem::new(Code::Internal, "INTERNAL", "an internal error; the service's log has the details").into_status(domain)
+}
+
+/// Refuses a message above `limit` bytes.
+///
+/// # Errors
+/// INVALID_ARGUMENT naming size and limit.
+pub fn check_size(domain: &'static str, size: usize, limit: usize) -> Result<(), Status> {
+    if size <= limit {
+        return Ok(());
+    }
+    let mut violations = Violations::new();
+    violations.add("request", format!("has {size} bytes: allowed are {limit}"));
+    violations.finish(domain)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_violation_is_named_with_its_limit() {
+        let mut violations = Violations::new();
+        let _ = violations.uuid("order_id", "seven");
+        let _ = violations.text("name", "", 1, 120);
+        let _ = violations.email("email", "nobody");
+        let status = violations.finish("orders.farmera.dev").unwrap_err();
+        let details = status.get_error_details();
+        let fields: Vec<_> = details.bad_request().unwrap().field_violations.iter().map(|v| v.field.as_str()).collect();
+        assert_eq!(fields, ["order_id", "name", "email"]);
+        assert_eq!(status.message(), "order_id: is \"seven\": expected a UUID that is not nil (and 2 more)");
+    }
+
+    #[test]
+    fn a_problem_carries_its_reason_and_when_to_try_again() {
+        let status = unavailable("orders.farmera.dev", "the event store is away");
+        let details = status.get_error_details();
+        assert_eq!(details.error_info().unwrap().reason, "TEMPORARILY_UNAVAILABLE");
+        assert!(details.retry_info().unwrap().retry_delay.is_some());
+    }
+}

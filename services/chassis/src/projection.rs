@@ -1,0 +1,234 @@
+//! Read models that follow the log.
+//!
+//! A projection reads events in commit order and keeps its rows and its place in the log in one transaction. It reads in
+//! batches: when it lags behind, many events of one thing become one row change. Whoever needs to read its own write
+//! waits until the projection has passed it ([`Followed::caught_up`]).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use eventstore::worker::CommitListener;
+use eventstore::{Category, Committed, Cursor, DecodeError, EventStore, ReadError, Recorded, TxId};
+use sqlx::postgres::{PgConnection, PgPool};
+use tokio::sync::{Notify, watch};
+use tokio::time::{sleep, timeout};
+use tracing::{error, warn};
+
+use crate::health::Component;
+use crate::shutdown::Shutdown;
+
+/// Events in one transaction.
+const BATCH: usize = 2_000;
+/// Between two batches, so that events gather; a read model may lag, orders may not.
+const PAUSE: Duration = Duration::from_millis(20);
+/// Without being told of a commit, look this often: another replica may have written.
+const POLL: Duration = Duration::from_secs(1);
+const BACKOFF: Duration = Duration::from_secs(1);
+const DEADLINE: Duration = Duration::from_secs(10);
+
+/// Why a batch could not be applied. Nothing of it was.
+#[derive(Debug, thiserror::Error)]
+pub enum ProjectionError {
+    /// The log cannot be read now.
+    #[error("the log cannot be read")]
+    Read(#[from] ReadError),
+    /// The database refuses or does not answer.
+    #[error("the read model cannot be written")]
+    Write(#[from] sqlx::Error),
+    /// An event is of a newer program, or damaged. The projection stops here until a program comes that knows it.
+    #[error("an event cannot be understood")]
+    Decode(#[from] DecodeError),
+    /// The database did not answer in time.
+    #[error("the database did not answer within {} s", DEADLINE.as_secs())]
+    Late,
+    /// Another replica has applied the batch.
+    #[error("another replica was faster")]
+    Overtaken,
+}
+
+/// A read model: its `apply` writes its table, nothing else does.
+#[async_trait::async_trait]
+pub trait Projection: Send + Sync + 'static {
+    /// Its name in the database; never changes.
+    fn name(&self) -> &'static str;
+
+    /// The streams it is made from.
+    fn categories(&self) -> &'static [Category];
+
+    /// Applies events, in commit order, on a connection with an open transaction.
+    ///
+    /// # Errors
+    /// Nothing is kept then, and the same events come again.
+    async fn apply(&self, connection: &mut PgConnection, events: &[Recorded]) -> Result<(), ProjectionError>;
+}
+
+/// Tells a projection that there is something new. Give it to the worker as a listener.
+#[derive(Clone, Debug, Default)]
+pub struct Nudge(Arc<Notify>);
+
+impl CommitListener for Nudge {
+    fn committed(&self, _events: &Arc<[Recorded]>, _committed: Committed) {
+        self.0.notify_one();
+    }
+}
+
+/// How far a projection has come.
+#[derive(Clone, Debug)]
+pub struct Followed(watch::Receiver<Cursor>);
+
+impl Followed {
+    /// Waits until a transaction is applied that holds events for this projection, at most `limit`. False when it took
+    /// longer. (The transaction, not its last event: that may be none of this projection's.)
+    pub async fn caught_up(&mut self, tx: TxId, limit: Duration) -> bool {
+        timeout(limit, self.0.wait_for(|applied| applied.tx >= tx)).await.is_ok_and(|applied| applied.is_ok())
+    }
+}
+
+/// Where a follower is, and what it works with. Thrown away after any failure.
+#[derive(Default)]
+struct Place {
+    cursor: Option<Cursor>,
+    connection: Option<PgConnection>,
+}
+
+/// Keeps one projection up to date.
+pub struct Follower<P> {
+    projection: P,
+    store: Arc<dyn EventStore>,
+    pool: PgPool,
+    component: Component,
+    nudge: Nudge,
+    applied: watch::Sender<Cursor>,
+}
+
+impl<P: Projection> Follower<P> {
+    /// A follower, what wakes it, and how far it has come.
+    #[must_use]
+    pub fn new(
+        projection: P,
+        store: Arc<dyn EventStore>,
+        pool: PgPool,
+        component: Component,
+    ) -> (Self, Nudge, Followed) {
+        let (applied, followed) = watch::channel(Cursor::START);
+        let nudge = Nudge::default();
+        let follower = Self { projection, store, pool, component, nudge: nudge.clone(), applied };
+        (follower, nudge, Followed(followed))
+    }
+
+    /// Follows the log until `shutdown`.
+    pub async fn run(self, mut shutdown: Shutdown) {
+        let mut place = Place::default();
+        while !shutdown.is_triggered() {
+            let pause = match self.follow_once(&mut place).await {
+                Ok(0) => POLL,
+                Ok(_) => PAUSE,
+                Err(ProjectionError::Overtaken) => {
+                    place = Place::default();
+                    PAUSE
+                }
+                Err(failed) => {
+                    self.failed(&failed);
+                    place = Place::default();
+                    BACKOFF
+                }
+            };
+            tokio::select! {
+                () = shutdown.triggered() => {}
+                () = self.nudge.0.notified(), if pause == POLL => {}
+                () = sleep(pause) => {}
+            }
+        }
+    }
+
+    /// Applies the next batch; says how many events it had. The cursor is read from the database when it is not known.
+    async fn follow_once(&self, place: &mut Place) -> Result<usize, ProjectionError> {
+        let from = match place.cursor {
+            Some(known) => known,
+            None => self.load_cursor().await?,
+        };
+        let events = self.store.read_log(from, self.projection.categories(), BATCH).await?;
+        let to = events.last().map_or(from, |event| event.cursor);
+        if !events.is_empty() {
+            self.apply(place, from, to, &events).await?;
+        }
+        place.cursor = Some(to);
+        self.applied.send_replace(to);
+        self.component.up();
+        Ok(events.len())
+    }
+
+    /// One transaction, spelled out: a transaction guard that is dropped on a timeout would hand a connection with an
+    /// open transaction back to the pool (sqlx #4393). The connection is this follower's own while it works, kept when
+    /// all went well, and closed on any failure.
+    async fn apply(
+        &self,
+        place: &mut Place,
+        from: Cursor,
+        to: Cursor,
+        events: &[Recorded],
+    ) -> Result<(), ProjectionError> {
+        let mut connection = match place.connection.take() {
+            Some(connection) => connection,
+            None => timeout(DEADLINE, self.pool.acquire()).await.map_err(|_| ProjectionError::Late)??.detach(),
+        };
+        let work = async {
+            sqlx::query("begin").execute(&mut connection).await?;
+            self.projection.apply(&mut connection, events).await?;
+            if !move_cursor(&mut connection, self.projection.name(), from, to).await? {
+                return Err(ProjectionError::Overtaken);
+            }
+            sqlx::query("commit").execute(&mut connection).await?;
+            Ok(())
+        };
+        timeout(DEADLINE, work).await.map_err(|_| ProjectionError::Late)??;
+        place.connection = Some(connection);
+        Ok(())
+    }
+
+    async fn load_cursor(&self) -> Result<Cursor, ProjectionError> {
+        let load = sqlx::query_as::<_, (String, i64)>(
+            "insert into projection (name, tx, position) values ($1, '0'::xid8, 0)
+             on conflict (name) do update set name = excluded.name
+             returning tx::text, position",
+        )
+        .bind(self.projection.name())
+        .fetch_one(&self.pool);
+        let (tx, position) = timeout(DEADLINE, load).await.map_err(|_| ProjectionError::Late)??;
+        Ok(Cursor { tx: TxId(tx.parse().unwrap_or(0)), position: u64::try_from(position).unwrap_or(0) })
+    }
+
+    fn failed(&self, failed: &ProjectionError) {
+        self.component.down(failed.to_string());
+        let projection = self.projection.name();
+        match failed {
+            ProjectionError::Decode(_) => {
+                error!(projection, error = failed as &dyn std::error::Error, "a read model stands still")
+            }
+            ProjectionError::Read(_)
+            | ProjectionError::Write(_)
+            | ProjectionError::Late
+            | ProjectionError::Overtaken => {
+                warn!(projection, error = failed as &dyn std::error::Error, "a read model waits");
+            }
+        }
+    }
+}
+
+async fn move_cursor(connection: &mut PgConnection, name: &str, from: Cursor, to: Cursor) -> Result<bool, sqlx::Error> {
+    let text = |cursor: Cursor| (cursor.tx.0.to_string(), i64::try_from(cursor.position).unwrap_or(i64::MAX));
+    let ((from_tx, from_position), (to_tx, to_position)) = (text(from), text(to));
+    let moved = sqlx::query(
+        "update projection
+         set tx = $4::text::xid8, position = $5, updated_at = now()
+         where name = $1 and tx = $2::text::xid8 and position = $3",
+    )
+    .bind(name)
+    .bind(from_tx)
+    .bind(from_position)
+    .bind(to_tx)
+    .bind(to_position)
+    .execute(connection)
+    .await?;
+    Ok(moved.rows_affected() == 1)
+}

@@ -1,0 +1,236 @@
+//! A service's frame: what is started, in which order, and how it ends.
+//!
+//! Nothing here waits for Postgres or NATS: a service starts without them, says so in its log and in `/readyz`, answers
+//! UNAVAILABLE, and takes up its work when they come.
+//!
+//! The end runs from the ways in to the ways out: servers, consumers and timers stop and finish what is in work; with
+//! the last handle the worker ends, and with it the relay, when all it was handed is published.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use eventstore::worker::{CommitListener, Handler, Limits, Shell, Worker, WorkerHandle};
+use eventstore::{Clock, EventStore, IdSource};
+use eventstore_postgres::PostgresStore;
+use sqlx::postgres::PgPool;
+use tokio::net::TcpListener;
+use tokio::time::{sleep, timeout};
+use tonic::service::RoutesBuilder;
+use tracing::{info, warn};
+
+use crate::broker::{Broker, BrokerError};
+use crate::clock::{StoreClock, Uuids};
+use crate::config::Common;
+use crate::health::{Component, Health};
+use crate::projection::{Followed, Follower, Nudge, Projection};
+use crate::reactor::{self, ConsumerSpec, React};
+use crate::relay::{Relay, RelayHandle, RelaySpec};
+use crate::shutdown::Shutdown;
+use crate::tasks::Tasks;
+use crate::{grpc, problem};
+
+const PROBE_INTERVAL: Duration = Duration::from_secs(1);
+const PROBE_DEADLINE: Duration = Duration::from_secs(3);
+
+/// What a service shares with the others of its process.
+#[derive(Clone, Debug)]
+pub struct Surroundings {
+    /// Where it says how it is.
+    pub health: Health,
+    /// When it ends.
+    pub shutdown: Shutdown,
+}
+
+/// Why a service cannot run here. One line for the operator; trying again unchanged is useless.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The environment is wrong.
+    #[error(transparent)]
+    Config(#[from] crate::config::ConfigError),
+    /// The address is taken.
+    #[error(transparent)]
+    Bind(#[from] grpc::BindError),
+    /// The database's address makes no sense.
+    #[error("the database cannot be used: {0}")]
+    Store(String),
+    /// The broker's address makes no sense.
+    #[error(transparent)]
+    Broker(#[from] BrokerError),
+    /// Another service's address makes no sense.
+    #[error("{0}")]
+    Peer(String),
+}
+
+/// A service that is being put together.
+pub struct Service {
+    /// Its name: `orders`.
+    pub name: &'static str,
+    /// Its log.
+    pub store: Arc<dyn EventStore>,
+    /// Its database, for read models.
+    pub pool: PgPool,
+    /// Its clock.
+    pub clock: Arc<dyn Clock>,
+    /// Where its ids come from.
+    pub ids: Arc<dyn IdSource>,
+    /// Its broker.
+    pub broker: Broker,
+    /// Its background work.
+    pub tasks: Tasks,
+    /// Its end.
+    pub shutdown: Shutdown,
+    health: Health,
+    drain_limit: Duration,
+}
+
+impl Service {
+    /// The frame of one service. Postgres and NATS may be away.
+    ///
+    /// # Errors
+    /// [`StartError`]: an address that can never work.
+    pub async fn start(name: &'static str, common: &Common, around: Surroundings) -> Result<Self, StartError> {
+        let Surroundings { health, shutdown } = around;
+        let store = PostgresStore::connect(&common.store_options(name))
+            .map_err(|error| StartError::Store(error.to_string()))?;
+        let pool = store.pool().clone();
+        let broker = Broker::connect(name, &common.nats_url, health.component(format!("{name}/nats"))).await?;
+        let clock = Arc::new(StoreClock::new());
+        let mut tasks = Tasks::new();
+        let store: Arc<dyn EventStore> = Arc::new(store);
+        let component = health.component(format!("{name}/postgres"));
+        let probed: Arc<dyn Clock> = clock.clone();
+        tasks.spawn("postgres probe", probe(pool.clone(), probed, component, shutdown.clone()));
+        let drain_limit = common.drain_limit;
+        Ok(Self { name, store, pool, clock, ids: Arc::new(Uuids), broker, tasks, shutdown, health, drain_limit })
+    }
+
+    /// A part of this service that can be up or down: `orders/<part>`.
+    #[must_use]
+    pub fn component(&self, part: &str) -> Component {
+        self.health.component(format!("{}/{part}", self.name))
+    }
+
+    /// Starts the batch loop around `handler`.
+    pub fn worker<H: Handler>(&mut self, handler: H, listeners: Vec<Arc<dyn CommitListener>>) -> WorkerHandle<H> {
+        let shell = Shell {
+            store: Arc::clone(&self.store),
+            clock: Arc::clone(&self.clock),
+            ids: Arc::clone(&self.ids),
+            listeners,
+        };
+        let (worker, handle) = Worker::new(handler, shell, Limits::default());
+        self.tasks.spawn("worker", worker.run());
+        handle
+    }
+
+    /// Starts the relay; give the handle to the worker as a listener.
+    pub fn relay(&mut self, spec: RelaySpec) -> RelayHandle {
+        let component = self.component("relay");
+        let (relay, handle) = Relay::new(spec, Arc::clone(&self.store), self.broker.clone(), component);
+        self.tasks.spawn("relay", relay.run());
+        handle
+    }
+
+    /// Starts a read model; give the nudge to the worker as a listener.
+    pub fn project<P: Projection>(&mut self, projection: P) -> (Nudge, Followed) {
+        let component = self.component(&format!("projection {}", projection.name()));
+        let (follower, nudge, followed) =
+            Follower::new(projection, Arc::clone(&self.store), self.pool.clone(), component);
+        self.tasks.spawn("projection", follower.run(self.shutdown.clone()));
+        (nudge, followed)
+    }
+
+    /// Starts listening to messages.
+    pub fn react(&mut self, spec: ConsumerSpec, react: Arc<dyn React>) {
+        let component = self.component(&format!("consumer {}", spec.durable));
+        self.tasks.spawn("consumer", reactor::run(spec, self.broker.clone(), react, component, self.shutdown.clone()));
+    }
+
+    /// Serves gRPC on `listener` until the shutdown, then drains. False when work had to be cut off.
+    pub async fn serve(mut self, listener: TcpListener, routes: RoutesBuilder, names: &'static [&'static str]) -> bool {
+        let address = listener.local_addr().map_or_else(|_| "?".to_owned(), |address| address.to_string());
+        info!(service = self.name, %address, "serving");
+        let part = self.name;
+        self.tasks
+            .spawn("grpc", grpc::serve(listener, routes, names, self.health.clone(), part, self.shutdown.clone()));
+        let Self { name, mut tasks, mut shutdown, drain_limit, broker, .. } = self;
+        tokio::select! {
+            // What ends because of the shutdown did not end early.
+            biased;
+            () = shutdown.triggered() => {}
+            ended = tasks.first_to_end() => warn!(service = name, task = ended.unwrap_or("a panicked one"), "a task ended early"),
+        }
+        info!(service = name, "draining");
+        let drained = tasks.finish(drain_limit).await;
+        drop(broker.client.flush().await);
+        info!(service = name, drained, "stopped");
+        drained
+    }
+}
+
+/// Says whether the database answers and holds our tables, and keeps the clock set.
+async fn probe(pool: PgPool, clock: Arc<dyn Clock>, component: Component, mut shutdown: Shutdown) {
+    let mut was_up = None;
+    while !shutdown.is_triggered() {
+        let asked = sqlx::query_as::<_, (chrono::DateTime<chrono::Utc>, bool)>(
+            "select clock_timestamp(), to_regclass('event') is not null",
+        )
+        .fetch_one(&pool);
+        let state = match timeout(PROBE_DEADLINE, asked).await {
+            Ok(Ok((now, true))) => {
+                clock.observe(now);
+                Ok(())
+            }
+            Ok(Ok((_, false))) => Err("the database has no tables yet: run `farmera migrate`".to_owned()),
+            Ok(Err(error)) => Err(format!("Postgres does not answer: {error}")),
+            Err(_) => Err("Postgres does not answer in time".to_owned()),
+        };
+        match &state {
+            Ok(()) => component.up(),
+            Err(reason) => component.down(reason.clone()),
+        }
+        if was_up != Some(state.is_ok()) {
+            was_up = Some(state.is_ok());
+            match state {
+                Ok(()) => info!("the database is there"),
+                Err(reason) => warn!(reason, "waiting for the database"),
+            }
+        }
+        tokio::select! {
+            () = shutdown.triggered() => {}
+            () = sleep(PROBE_INTERVAL) => {}
+        }
+    }
+}
+
+/// What a client is told when the worker could not take its command; the rules' own refusals are the service's business.
+#[must_use]
+pub fn submit_status<E>(
+    domain: &'static str,
+    error: eventstore::worker::SubmitError<E>,
+    rejected: impl FnOnce(E) -> tonic::Status,
+) -> tonic::Status {
+    use eventstore::worker::SubmitError;
+    match error {
+        SubmitError::Rejected(reason) => rejected(reason),
+        SubmitError::Unavailable(_) => problem::unavailable(domain, "the event store does not answer; try again"),
+        SubmitError::Stopping => problem::unavailable(domain, "the service is stopping; try again"),
+        SubmitError::Duplicate | SubmitError::Unstorable(_) => problem::internal(domain),
+    }
+}
+
+/// What becomes of a message when the worker could not take it.
+#[must_use]
+pub fn submit_not_handled<E: std::fmt::Display>(
+    error: eventstore::worker::SubmitError<E>,
+) -> Option<reactor::NotHandled> {
+    use eventstore::worker::SubmitError;
+    use reactor::NotHandled;
+    match error {
+        SubmitError::Duplicate => None,
+        SubmitError::Rejected(reason) => Some(NotHandled::Poison(reason.to_string())),
+        SubmitError::Unstorable(reason) => Some(NotHandled::Poison(reason)),
+        SubmitError::Unavailable(reason) => Some(NotHandled::Later(reason)),
+        SubmitError::Stopping => Some(NotHandled::Later("stopping".to_owned())),
+    }
+}

@@ -1,0 +1,185 @@
+//! Where the services are: what a running `farmera up` wrote down, and how a client finds it.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use serde::{Deserialize, Serialize};
+
+use crate::failure::Failure;
+
+/// The file below the state folder.
+pub const FILE: &str = "addresses.json";
+
+/// The gRPC servers a client talks to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Endpoints {
+    /// `http://127.0.0.1:50052`.
+    pub orders: String,
+    /// `http://127.0.0.1:50051`.
+    pub products: String,
+    /// `http://127.0.0.1:50054`.
+    pub payment: String,
+    /// `http://127.0.0.1:50055`.
+    pub notification: String,
+}
+
+impl Default for Endpoints {
+    fn default() -> Self {
+        let local = |port: u16| format!("http://127.0.0.1:{port}");
+        Self { orders: local(50052), products: local(50051), payment: local(50054), notification: local(50055) }
+    }
+}
+
+/// A running `farmera up`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Addresses {
+    /// The process.
+    pub pid: u32,
+    /// Its gRPC servers.
+    pub endpoints: Endpoints,
+    /// Its admin port, an address to append `/readyz` to.
+    pub admin: String,
+    /// Where it keeps its state.
+    pub state: PathBuf,
+    /// Where mails end that would be sent in production.
+    pub mailbox: PathBuf,
+    /// Its Postgres.
+    pub postgres: Postgres,
+    /// Its nats-server.
+    pub nats: Nats,
+}
+
+/// The Postgres of a running `farmera up`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Postgres {
+    /// The postmaster.
+    pub pid: Option<u32>,
+    /// Host and port; the passwords are in the state folder.
+    pub address: String,
+    /// `15.18`.
+    pub version: String,
+    /// Whether a commit reaches the disk.
+    pub fsync: bool,
+}
+
+/// The nats-server of a running `farmera up`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Nats {
+    /// The process.
+    pub pid: Option<u32>,
+    /// Its URL.
+    pub url: String,
+}
+
+impl Addresses {
+    /// Writes them down below the state folder: whole or not at all.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn save(&self) -> io::Result<()> {
+        let text = serde_json::to_vec_pretty(self).map_err(io::Error::from)?;
+        let draft = self.state.join(".addresses.json.new");
+        fs::write(&draft, text)?;
+        fs::rename(draft, self.state.join(FILE))
+    }
+
+    /// What the last `farmera up` on `state` wrote; it may be dead since.
+    #[must_use]
+    pub fn load(state: &Path) -> Option<Self> {
+        serde_json::from_slice(&fs::read(state.join(FILE)).ok()?).ok()
+    }
+
+    /// Forgets them; nothing when there are none.
+    pub fn remove(state: &Path) {
+        drop(fs::remove_file(state.join(FILE)));
+    }
+
+    /// False when the process is surely gone. Systems without `/proc` cannot be sure.
+    #[must_use]
+    pub fn may_be_alive(&self) -> bool {
+        !Path::new("/proc/self").exists() || Path::new("/proc").join(self.pid.to_string()).exists()
+    }
+}
+
+/// The state folder of `farmera up` when none is given.
+#[must_use]
+pub fn default_state() -> PathBuf {
+    farmera_local::project_root().join(".farmera/up")
+}
+
+/// Where the services are, as far as the caller says so.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Addresses (default: the running `farmera up`, else the default ports)")]
+pub struct Target {
+    /// The orders service, for example http://127.0.0.1:50052.
+    #[arg(long, env = "FARMERA_ORDERS_URL", value_name = "URL", hide_env_values = true)]
+    pub orders_url: Option<String>,
+    /// The products service.
+    #[arg(long, env = "FARMERA_PRODUCTS_URL", value_name = "URL", hide_env_values = true)]
+    pub products_url: Option<String>,
+    /// The payment service.
+    #[arg(long, env = "FARMERA_PAYMENT_URL", value_name = "URL", hide_env_values = true)]
+    pub payment_url: Option<String>,
+    /// The notification service.
+    #[arg(long, env = "FARMERA_NOTIFICATION_URL", value_name = "URL", hide_env_values = true)]
+    pub notification_url: Option<String>,
+    /// The state folder of a running `farmera up`.
+    #[arg(long, value_name = "DIR")]
+    pub target_state: Option<PathBuf>,
+}
+
+impl Target {
+    /// True when the caller says where anything is.
+    #[must_use]
+    pub fn is_given(&self) -> bool {
+        let urls = [&self.orders_url, &self.products_url, &self.payment_url, &self.notification_url];
+        self.target_state.is_some() || urls.iter().any(|url| url.is_some())
+    }
+
+    /// The `farmera up` meant by the caller, if it left its addresses and may be alive.
+    #[must_use]
+    pub fn running_up(&self) -> Option<Addresses> {
+        let state = self.target_state.clone().unwrap_or_else(default_state);
+        Addresses::load(&state).filter(Addresses::may_be_alive)
+    }
+
+    /// Where the services are: as given, else as the running `farmera up` wrote, else the default ports.
+    ///
+    /// # Errors
+    /// [`Failure::Unavailable`] when the caller names a state folder on which nothing runs.
+    pub fn endpoints(&self) -> Result<Endpoints, Failure> {
+        let known = match (self.running_up(), &self.target_state) {
+            (Some(addresses), _) => addresses.endpoints,
+            (None, None) => Endpoints::default(),
+            (None, Some(state)) => {
+                let state = state.display();
+                return Err(Failure::Unavailable(format!("no `farmera up` runs on {state}, or it is not ready yet")));
+            }
+        };
+        Ok(Endpoints {
+            orders: self.orders_url.clone().unwrap_or(known.orders),
+            products: self.products_url.clone().unwrap_or(known.products),
+            payment: self.payment_url.clone().unwrap_or(known.payment),
+            notification: self.notification_url.clone().unwrap_or(known.notification),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_that_is_given_wins_over_what_is_known() {
+        let target = Target { orders_url: Some("http://o:1".to_owned()), ..Target::default() };
+        assert_eq!(target.endpoints().unwrap().orders, "http://o:1");
+    }
+
+    #[test]
+    fn a_named_state_on_which_nothing_runs_is_never_replaced_by_the_default_ports() {
+        let target = Target { target_state: Some(PathBuf::from("/nonexistent")), ..Target::default() };
+        assert!(matches!(target.endpoints(), Err(Failure::Unavailable(_))));
+    }
+}

@@ -1,0 +1,80 @@
+//! What can be typed.
+
+use clap::{Parser, Subcommand};
+
+use crate::failure::Failure;
+use crate::{bench, demo, doctor, migrate, order, product, run, saga, up};
+
+const AFTER_HELP: &str = "\
+Exit codes: 0 ok, 1 failed, 2 wrong usage, configuration or surroundings, 3 not found, 7 unavailable.
+
+The client commands (order, product, saga) find the services by --orders-url and its relatives, by FARMERA_ORDERS_URL
+and its relatives, by a running `farmera up` of this project, or on the default ports, in this order.
+FARMERA_LOG sets what is logged to standard error (`info`, `orders=debug,warn`); FARMERA_LOG_FORMAT=json for machines.";
+
+/// Farmera: an order system around a persistent, event-sourced saga orchestrator.
+#[derive(Debug, Parser)]
+#[command(name = "farmera", version, after_help = AFTER_HELP, max_term_width = 110)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Everything `farmera` does.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run everything on this machine: private Postgres and NATS, migrations, all services in one process.
+    Up(up::Arguments),
+    /// Watch orders complete, compensate, fail and be cancelled, and check the books afterwards.
+    Demo(demo::Arguments),
+    /// Measure: orders per second, latency, CPU and memory, and the books afterwards.
+    Bench(bench::Arguments),
+    /// Run one or more services, configured by the environment.
+    Run(run::Arguments),
+    /// Create or update the tables of the services' databases. Safe to repeat.
+    Migrate(migrate::Arguments),
+    /// Say what is missing or wrong on this machine and how to mend it.
+    Doctor(doctor::Arguments),
+    /// Place, show, list, watch and cancel orders.
+    #[command(subcommand)]
+    Order(order::Command),
+    /// Add products and stock, list the catalogue.
+    #[command(subcommand)]
+    Product(product::Command),
+    /// Look into sagas.
+    #[command(subcommand)]
+    Saga(saga::Command),
+}
+
+impl Cli {
+    /// Does it.
+    ///
+    /// # Errors
+    /// [`Failure`]: a line for people and an exit code.
+    pub async fn execute(self) -> Result<(), Failure> {
+        match self.command {
+            Command::Up(arguments) => Box::pin(up::command(arguments)).await,
+            Command::Demo(arguments) => Box::pin(demo::command(arguments)).await,
+            Command::Bench(arguments) => Box::pin(bench::command(arguments)).await,
+            Command::Run(arguments) => Box::pin(run::command(arguments)).await,
+            Command::Migrate(arguments) => Box::pin(migrate::command(arguments)).await,
+            Command::Doctor(arguments) => Box::pin(doctor::command(arguments)).await,
+            Command::Order(command) => Box::pin(order::command(command)).await,
+            Command::Product(command) => Box::pin(product::command(command)).await,
+            Command::Saga(command) => Box::pin(saga::command(command)).await,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_commands_are_sound() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,29 @@
+//! `farmera`: see `farmera --help`.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use farmera::cli::Cli;
+
+fn main() -> ExitCode {
+    // Two providers in one process would have to be told apart; there is one.
+    drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
+    let cli = Cli::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("error: cannot start: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let ended = runtime.block_on(cli.execute());
+    // A thread may still be reading from standard input; nobody waits for it.
+    runtime.shutdown_background();
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("error: {failure}");
+            failure.exit_code()
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! Everything on this machine: private servers, migrated databases, every service in this process.
+
+mod command;
+mod ground;
+mod listeners;
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use chassis::config::Env;
+use farmera_local::Servers;
+
+use crate::addresses::{self, Addresses, Endpoints};
+use crate::clients::Clients;
+use crate::failure::Failure;
+use crate::host::{self, Host};
+use crate::up::listeners::Listeners;
+use crate::{catalogue, run};
+
+pub use command::{Arguments, READY, command};
+
+/// Services that do not come up within this time never will.
+const READY_LIMIT: Duration = Duration::from_secs(60);
+/// Marks a state whose catalogue was put in.
+const SEEDED: &str = "catalogue-is-in";
+
+/// How to start everything.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The state folder; made when missing, used by one process at a time.
+    pub state: PathBuf,
+    /// Wipe all data first.
+    pub fresh: bool,
+    /// Remove the state folder at the end.
+    pub temporary: bool,
+    /// Take ports that are free (the last ones of this state if they are) instead of the default ones.
+    pub free_ports: bool,
+    /// Put the catalogue in.
+    pub catalogue: bool,
+    /// Variables for the services, beyond the process's environment.
+    pub variables: Vec<(String, String)>,
+    /// Told of every step that is done.
+    pub progress: fn(&str, Duration),
+}
+
+impl Options {
+    /// Everything on its default ports, on the data that is there.
+    #[must_use]
+    pub fn new(state: impl Into<PathBuf>) -> Self {
+        Self {
+            state: state.into(),
+            fresh: false,
+            temporary: false,
+            free_ports: false,
+            catalogue: true,
+            variables: Vec::new(),
+            progress: |_, _| (),
+        }
+    }
+
+    /// Like `farmera up --fresh --free-ports`, in a folder that is removed at the end.
+    #[must_use]
+    pub fn throwaway(state: impl Into<PathBuf>) -> Self {
+        Self { fresh: true, temporary: true, free_ports: true, ..Self::new(state) }
+    }
+}
+
+/// Everything, running. Dropped without [`Stack::stop`], nothing is drained, but the servers are stopped.
+pub struct Stack {
+    /// Where everything is; also in `addresses.json` of the state folder.
+    pub addresses: Addresses,
+    /// Clients of it.
+    pub clients: Clients,
+    host: Host,
+    servers: Servers,
+}
+
+impl Stack {
+    /// Starts everything; returns when every service is ready and the addresses are written.
+    ///
+    /// # Errors
+    /// [`Failure::Setup`] for taken ports, missing servers, a state in use; nothing is left running then.
+    pub async fn start(options: Options) -> Result<Self, Failure> {
+        let env = ground::environment(&options.variables);
+        let listeners = Listeners::bind(&options, &env).await?;
+        let progress = options.progress;
+        let (servers, postgres) = timed(progress, ground::start(&options)).await?;
+        let () = timed(progress, ground::migrate(&servers)).await?;
+        let env = ground::configure(env, &servers, &listeners)?;
+        let addresses = Addresses {
+            pid: std::process::id(),
+            endpoints: listeners.endpoints.clone(),
+            admin: listeners.admin_url.clone(),
+            state: servers.root().to_path_buf(),
+            mailbox: ground::mailbox(&servers),
+            postgres,
+            nats: addresses::Nats { pid: servers.nats_pid(), url: servers.nats_url() },
+        };
+        let clients = Clients::connect(addresses.endpoints.clone())?;
+        let mut stack = Self { addresses, clients, host: Host::new(), servers };
+        match stack.start_services(&options, &env, listeners).await {
+            Ok(()) => Ok(stack),
+            Err(failure) => {
+                stack.stop().await;
+                Err(failure)
+            }
+        }
+    }
+
+    async fn start_services(&mut self, options: &Options, env: &Env, listeners: Listeners) -> Result<(), Failure> {
+        let started = async {
+            self.host.serve_admin(listeners.admin, host::metrics()?);
+            let count = listeners.services.len();
+            for (name, listener) in listeners.services {
+                self.host.start(run::configure(name, env)?, listener);
+            }
+            self.host.ready(READY_LIMIT).await?;
+            Ok(((), format!("{count} services ready")))
+        };
+        timed(options.progress, started).await?;
+        if options.catalogue {
+            self.seed_once(options).await?;
+        }
+        let unwritten = |error| Failure::Setup(format!("cannot write {}: {error}", addresses::FILE));
+        self.addresses.save().map_err(unwritten)
+    }
+
+    /// Once for a state: who changed the catalogue later keeps the change.
+    async fn seed_once(&self, options: &Options) -> Result<(), Failure> {
+        let mark = self.addresses.state.join(SEEDED);
+        if mark.exists() {
+            return Ok(());
+        }
+        let seeded = async {
+            catalogue::seed(&self.clients).await?;
+            Ok(((), "catalogue of 3 farms and 20 products".to_owned()))
+        };
+        timed(options.progress, seeded).await?;
+        std::fs::write(&mark, "").map_err(|error| Failure::Setup(format!("cannot write {}: {error}", mark.display())))
+    }
+
+    /// Where clients find the services.
+    #[must_use]
+    pub fn endpoints(&self) -> &Endpoints {
+        &self.addresses.endpoints
+    }
+
+    /// The private servers, for tests that take them away.
+    #[must_use]
+    pub fn servers(&self) -> &Servers {
+        &self.servers
+    }
+
+    /// Waits until a service ends by itself; says why. Safe to drop and call again.
+    pub async fn first_to_end(&mut self) -> Failure {
+        self.host.first_to_end().await
+    }
+
+    /// Drains the services, then stops the servers. False when work had to be cut off.
+    pub async fn stop(self) -> bool {
+        let Self { addresses, host, servers, clients } = self;
+        drop(clients);
+        Addresses::remove(&addresses.state);
+        let drained = host.stop().await;
+        let stopped = tokio::task::spawn_blocking(move || servers.stop()).await;
+        drained && stopped.is_ok()
+    }
+}
+
+/// Does a step that says what it did, and tells how long it took.
+async fn timed<T>(
+    progress: fn(&str, Duration),
+    step: impl Future<Output = Result<(T, String), Failure>>,
+) -> Result<T, Failure> {
+    let started = Instant::now();
+    let (done, what) = step.await?;
+    progress(&what, started.elapsed());
+    Ok(done)
+}

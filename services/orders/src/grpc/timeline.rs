@@ -1,0 +1,80 @@
+//! A saga's events as a timeline for people.
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use eventstore::{DomainEvent as _, Recorded};
+use farmera_proto::saga::v1 as pb;
+use farmera_proto::saga::v1::timeline_entry::Lane;
+use saga::{Lane as SagaLane, SagaEvent};
+
+use super::sagas::cause;
+use crate::sagas::OrderProcess;
+
+/// What one event says, in a line.
+pub fn entry(recorded: &Recorded, event: &SagaEvent<OrderProcess>) -> pb::TimelineEntry {
+    let (lane, attempt, outcome, detail) = said(event);
+    pb::TimelineEntry {
+        version: recorded.version.get(),
+        time: Some(recorded.time.into()),
+        event: event.type_name().to_owned(),
+        step: event.step().map(ToString::to_string).unwrap_or_default(),
+        attempt,
+        lane: lane.into(),
+        outcome: outcome.to_owned(),
+        detail,
+    }
+}
+
+fn said(event: &SagaEvent<OrderProcess>) -> (Lane, u32, &'static str, String) {
+    match event {
+        SagaEvent::Started { definition, .. } => (Lane::Unspecified, 0, "started", definition.to_string()),
+        SagaEvent::StepRequested { attempt, deadline, .. } => (Lane::Forward, *attempt, "requested", until(*deadline)),
+        SagaEvent::StepSucceeded { .. } => (Lane::Forward, 0, "done", String::new()),
+        SagaEvent::StepRejected { reason, .. } => (Lane::Forward, 0, "rejected", reason.to_string()),
+        SagaEvent::StepUnknown { attempt, detail, retry_at, .. } => {
+            (Lane::Forward, *attempt, "unknown", again(detail, *retry_at))
+        }
+        SagaEvent::CompensationStarted { cause: why } => (Lane::Unspecified, 0, "undoing", cause(why)),
+        SagaEvent::CompensationRequested { attempt, deadline, .. } => {
+            (Lane::Undo, *attempt, "requested", until(*deadline))
+        }
+        SagaEvent::CompensationSucceeded { .. } => (Lane::Undo, 0, "undone", String::new()),
+        SagaEvent::CompensationFailed { attempt, detail, retry_at, .. } => {
+            (Lane::Undo, *attempt, "unknown", again(detail, *retry_at))
+        }
+        SagaEvent::CancelRequested { reason, actor } => {
+            (Lane::Unspecified, 0, "cancel requested", format!("by {}: {reason}", actor.as_str()))
+        }
+        SagaEvent::Parked { lane, detail, .. } => {
+            let lane = match lane {
+                SagaLane::Forward => Lane::Forward,
+                SagaLane::Undo => Lane::Undo,
+            };
+            (lane, 0, "parked", detail.clone())
+        }
+        SagaEvent::Resumed { actor, reason } => {
+            (Lane::Unspecified, 0, "resumed", format!("by {}: {reason}", actor.as_str()))
+        }
+        SagaEvent::Abandoned { actor, reason, owed } => {
+            let owed: Vec<_> = owed.iter().map(ToString::to_string).collect();
+            let detail = format!("by {}: {reason}; owed: {}", actor.as_str(), owed.join(", "));
+            (Lane::Unspecified, 0, "abandoned", detail)
+        }
+        SagaEvent::Completed => (Lane::Unspecified, 0, "completed", String::new()),
+        SagaEvent::Compensated { cause: why } => (Lane::Unspecified, 0, "compensated", cause(why)),
+    }
+}
+
+fn until(deadline: DateTime<Utc>) -> String {
+    format!("answer due {}", clock(deadline))
+}
+
+fn again(detail: &str, retry_at: Option<DateTime<Utc>>) -> String {
+    match retry_at {
+        Some(time) => format!("{detail}; again {}", clock(time)),
+        None => format!("{detail}; no more tries"),
+    }
+}
+
+fn clock(time: DateTime<Utc>) -> String {
+    time.to_rfc3339_opts(SecondsFormat::Millis, true)
+}

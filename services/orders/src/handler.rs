@@ -1,0 +1,266 @@
+//! What an input leads to: the saga decides, the order follows, in one unit of work.
+
+use std::sync::Arc;
+
+use eventstore::worker::Handler;
+use eventstore::{Actor, Need, Unit, Version, derived_id};
+use saga::{CompensationCause, Input as SagaInput, Refusal, Saga, SagaEvent};
+use saga_runtime::{Engine, StepError};
+use tracing::error;
+use uuid::Uuid;
+
+use crate::domain::{CANCELLED_BY_CUSTOMER, Command, Facts, Failure, Order, Placed, Rejection, Stage, decide};
+use crate::sagas::{CANCEL_ORDER, CONFIRM, OrderFacts, OrderProcess, PLACE_ORDER, RESERVE_INVENTORY};
+
+/// Everything that comes in.
+#[derive(Debug)]
+pub enum Input {
+    /// A client places an order; prices are known.
+    Place {
+        /// The order.
+        order_id: Uuid,
+        /// What is ordered.
+        facts: Arc<Facts>,
+        /// The digest of the client's request.
+        fingerprint: String,
+    },
+    /// A client cancels.
+    Cancel {
+        /// The order.
+        order_id: Uuid,
+        /// Why.
+        reason: String,
+    },
+    /// A participant answered, or an operator acts.
+    Saga {
+        /// The saga.
+        saga_id: Uuid,
+        /// What came in.
+        input: SagaInput<OrderProcess>,
+    },
+    /// A saga's timer fired, or somebody wants to be sure that it does not sleep.
+    Wake {
+        /// The saga.
+        saga_id: Uuid,
+    },
+}
+
+/// What a client is told: the order as it is now. `None` for everybody else.
+pub type Output = Option<Told>;
+
+/// An order and its version.
+#[derive(Clone, Debug)]
+pub struct Told {
+    /// The order.
+    pub placed: Placed,
+    /// The version of its stream.
+    pub version: Version,
+}
+
+/// Why an input has no effect.
+#[derive(Debug, thiserror::Error)]
+pub enum HandleError {
+    /// A stream is not at hand.
+    #[error(transparent)]
+    Need(#[from] Need),
+    /// The order's rules.
+    #[error(transparent)]
+    Rejected(#[from] Rejection),
+    /// The saga's rules.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The saga's definition is not known here.
+    #[error("{0}")]
+    Undecidable(String),
+}
+
+impl From<StepError> for HandleError {
+    fn from(error: StepError) -> Self {
+        match error {
+            StepError::Need(need) => Self::Need(need),
+            StepError::Refused(refusal) => Self::Refused(refusal),
+            StepError::UnknownDefinition(unknown) => Self::Undecidable(unknown.to_string()),
+        }
+    }
+}
+
+/// The rules of orders.
+pub struct OrdersHandler {
+    engine: Engine<OrderProcess>,
+}
+
+/// The saga that makes an order happen.
+#[must_use]
+pub fn place_saga_id(order_id: Uuid) -> Uuid {
+    derived_id(order_id, PLACE_ORDER)
+}
+
+/// The saga that undoes it once it is completed.
+#[must_use]
+pub fn cancel_saga_id(order_id: Uuid) -> Uuid {
+    derived_id(order_id, CANCEL_ORDER)
+}
+
+impl OrdersHandler {
+    /// Rules with these sagas.
+    #[must_use]
+    pub fn new(engine: Engine<OrderProcess>) -> Self {
+        Self { engine }
+    }
+
+    fn place(
+        &self,
+        unit: &mut Unit<'_>,
+        order_id: Uuid,
+        facts: &Arc<Facts>,
+        fingerprint: &str,
+    ) -> Result<Output, HandleError> {
+        let command = Command::Place { facts: Arc::clone(facts), fingerprint: fingerprint.to_owned() };
+        let events = decide(unit.get_or_new::<Order>(order_id)?, command)?;
+        if !events.is_empty() {
+            unit.record::<Order>(order_id, &events)?;
+            let input = OrderFacts::new(order_id, (**facts).clone());
+            self.engine.start(unit, place_saga_id(order_id), PLACE_ORDER, input)?;
+        }
+        tell(unit, order_id).map(Some)
+    }
+
+    fn cancel(&self, unit: &mut Unit<'_>, order_id: Uuid, reason: &str) -> Result<Output, HandleError> {
+        let Order::Placed(placed) = unit.get::<Order>(order_id)?.clone() else {
+            return Err(Rejection::NotFound.into());
+        };
+        match placed.stage {
+            Stage::Pending | Stage::ProductsReserved => self.cancel_in_flight(unit, order_id, reason)?,
+            Stage::Completed => self.cancel_completed(unit, order_id, &placed, reason)?,
+            Stage::Cancelling { .. } | Stage::Cancelled { .. } => {}
+            Stage::Confirmed => return Err(Rejection::PastPivot.into()),
+            Stage::Failed(_) => return Err(Rejection::AlreadyFailed.into()),
+        }
+        tell(unit, order_id).map(Some)
+    }
+
+    fn cancel_in_flight(&self, unit: &mut Unit<'_>, order_id: Uuid, reason: &str) -> Result<(), HandleError> {
+        let actor = unit.cause().actor.clone();
+        let cancel = SagaInput::Cancel { reason: reason.to_owned(), actor };
+        match self.apply(unit, place_saga_id(order_id), cancel) {
+            // It is on its way back already, for this or another reason.
+            Err(HandleError::Refused(Refusal::Compensating)) => Ok(()),
+            Err(HandleError::Refused(Refusal::PastNoReturn)) => Err(Rejection::PastPivot.into()),
+            other => other,
+        }
+    }
+
+    fn cancel_completed(
+        &self,
+        unit: &mut Unit<'_>,
+        order_id: Uuid,
+        placed: &Placed,
+        reason: &str,
+    ) -> Result<(), HandleError> {
+        let events = decide(unit.get::<Order>(order_id)?, Command::StartCancellation { reason: reason.to_owned() })?;
+        unit.get_or_new::<Saga<OrderProcess>>(cancel_saga_id(order_id))?;
+        unit.record::<Order>(order_id, &events)?;
+        let input = OrderFacts::new(order_id, (*placed.facts).clone());
+        self.engine.start(unit, cancel_saga_id(order_id), CANCEL_ORDER, input)?;
+        Ok(())
+    }
+
+    fn apply(&self, unit: &mut Unit<'_>, saga_id: Uuid, input: SagaInput<OrderProcess>) -> Result<(), HandleError> {
+        self.advance(unit, saga_id, |unit| self.engine.apply(unit, saga_id, input))
+    }
+
+    /// Lets the saga decide, and the order follow.
+    fn advance<'c>(
+        &self,
+        unit: &mut Unit<'c>,
+        saga_id: Uuid,
+        step: impl FnOnce(&mut Unit<'c>) -> Result<Vec<SagaEvent<OrderProcess>>, StepError>,
+    ) -> Result<(), HandleError> {
+        let order_id = match unit.get::<Saga<OrderProcess>>(saga_id)?.input() {
+            Some(facts) => facts.order_id,
+            None => return Err(Refusal::NotStarted.into()),
+        };
+        let cancels = saga_id == cancel_saga_id(order_id);
+        unit.require::<Order>(&[order_id])?;
+        for event in step(unit)? {
+            let Some(command) = consequence(&event, cancels) else { continue };
+            let events = decide(unit.get::<Order>(order_id)?, command).inspect_err(|rejection| {
+                error!(%saga_id, %order_id, %event, %rejection, "a saga and its order contradict each other");
+            })?;
+            unit.record::<Order>(order_id, &events)?;
+        }
+        Ok(())
+    }
+}
+
+impl Handler for OrdersHandler {
+    type Input = Input;
+    type Output = Output;
+    type Error = HandleError;
+
+    fn handle(&self, unit: &mut Unit<'_>, input: &Input) -> Result<Output, HandleError> {
+        match input {
+            Input::Place { order_id, facts, fingerprint } => self.place(unit, *order_id, facts, fingerprint),
+            Input::Cancel { order_id, reason } => self.cancel(unit, *order_id, reason),
+            Input::Saga { saga_id, input } => self.apply(unit, *saga_id, input.clone()).map(|()| None),
+            Input::Wake { saga_id } => {
+                self.advance(unit, *saga_id, |unit| self.engine.wake(unit, *saga_id)).map(|()| None)
+            }
+        }
+    }
+}
+
+/// What an event of a saga means for its order; `cancels` is true for the saga that undoes a completed order.
+fn consequence(event: &SagaEvent<OrderProcess>, cancels: bool) -> Option<Command> {
+    match event {
+        SagaEvent::StepSucceeded { step, .. } => match step.as_str() {
+            RESERVE_INVENTORY => Some(Command::NoteReserved),
+            CONFIRM => Some(Command::Confirm),
+            _ => None,
+        },
+        SagaEvent::Completed if cancels => Some(Command::FinishCancellation),
+        SagaEvent::Completed => Some(Command::Complete),
+        SagaEvent::Compensated { cause } => Some(undone(cause)),
+        SagaEvent::Started { .. }
+        | SagaEvent::StepRequested { .. }
+        | SagaEvent::StepRejected { .. }
+        | SagaEvent::StepUnknown { .. }
+        | SagaEvent::CompensationStarted { .. }
+        | SagaEvent::CompensationRequested { .. }
+        | SagaEvent::CompensationSucceeded { .. }
+        | SagaEvent::CompensationFailed { .. }
+        | SagaEvent::CancelRequested { .. }
+        | SagaEvent::Parked { .. }
+        | SagaEvent::Resumed { .. }
+        | SagaEvent::Abandoned { .. } => None,
+    }
+}
+
+fn undone(cause: &CompensationCause) -> Command {
+    match cause {
+        CompensationCause::Rejected { rejection, .. } => {
+            let failure = Failure { reason: rejection.code.clone(), message: rejection.message.clone() };
+            Command::Fail { failure }
+        }
+        CompensationCause::Exhausted { step, detail } => {
+            let failure =
+                Failure { reason: "NO_ANSWER".to_owned(), message: format!("{step} did not answer: {detail}") };
+            Command::Fail { failure }
+        }
+        CompensationCause::Cancelled { reason, actor } => Command::Cancel { failure: cancelled(reason, actor) },
+    }
+}
+
+fn cancelled(reason: &str, actor: &Actor) -> Failure {
+    let by_customer = actor.as_str().starts_with("customer:");
+    let code = if by_customer { CANCELLED_BY_CUSTOMER } else { "CANCELLED_BY_OPERATOR" };
+    Failure { reason: code.to_owned(), message: reason.to_owned() }
+}
+
+fn tell(unit: &mut Unit<'_>, order_id: Uuid) -> Result<Told, HandleError> {
+    let version = unit.version::<Order>(order_id);
+    match unit.get::<Order>(order_id)? {
+        Order::Placed(placed) => Ok(Told { placed: placed.clone(), version }),
+        Order::Unplaced => Err(Rejection::NotFound.into()),
+    }
+}

@@ -1,0 +1,122 @@
+//! Orders: the orchestrator.
+//!
+//! Owns orders and the sagas that make them happen. `domain` has an order's rules, `sagas` the processes, `handler` puts
+//! both into one unit of work. Clients come in through `grpc`, participants' answers through `messages`, time through
+//! the runtime's timers. All of them meet in one worker: whatever has queued up becomes one transaction.
+//!
+//! Deliberately absent: any call that changes something in another service. Participants are asked by events; the only
+//! question that orders puts to another service is what goods cost ([`prices`]).
+
+pub mod config;
+pub mod domain;
+mod grpc;
+pub mod handler;
+mod live;
+pub mod messages;
+pub mod prices;
+pub mod projections;
+mod react;
+pub mod sagas;
+pub mod status;
+pub mod view;
+
+use std::sync::Arc;
+
+use chassis::service::{Service, StartError, Surroundings};
+use farmera_proto::orders::v1::orders_query_service_server::OrdersQueryServiceServer;
+use farmera_proto::orders::v1::orders_service_server::OrdersServiceServer;
+use farmera_proto::saga::v1::saga_query_service_server::SagaQueryServiceServer;
+use saga_runtime::{Engine, Reconciler, ReconcilerLimits, SagaMetrics, TimerLimits, TimerLoop};
+use tokio::net::TcpListener;
+use tonic::service::RoutesBuilder;
+
+pub use config::Config;
+
+use crate::handler::OrdersHandler;
+use crate::live::Live;
+use crate::prices::Prices;
+use crate::projections::orders::{OrderList, OrderProjection};
+use crate::projections::sagas::{SagaList, SagaProjection};
+use crate::react::{Answers, Waker};
+use crate::sagas::OrderProcess;
+
+/// The service's name.
+pub const NAME: &str = "orders";
+/// Where it serves gRPC unless told otherwise.
+pub const DEFAULT_PORT: u16 = 50_052;
+
+const SERVICES: &[&str] =
+    &["farmera.orders.v1.OrdersService", "farmera.orders.v1.OrdersQueryService", "farmera.saga.v1.SagaQueryService"];
+
+/// The tables of the read models; the event store's own come before them.
+#[must_use]
+pub fn migrator() -> sqlx::migrate::Migrator {
+    let mut migrator = sqlx::migrate!("../../migrations/orders");
+    migrator.set_ignore_missing(true);
+    migrator
+}
+
+/// Runs the service until the shutdown; false when work in flight had to be cut off.
+///
+/// # Errors
+/// [`StartError`]: it cannot run with this configuration.
+pub async fn run(config: Config, listener: TcpListener, around: Surroundings) -> Result<bool, StartError> {
+    let library = sagas::library(config.patience).map_err(|error| StartError::Peer(error.to_string()))?;
+    let products = chassis::grpc::channel(&config.products_url)
+        .map_err(|error| StartError::Peer(format!("PRODUCTS_URL cannot be used: {error}")))?;
+    let mut service = Service::start(NAME, &config.common, around).await?;
+    let (prices, asking) = Prices::new(products);
+    service.tasks.spawn("prices", asking);
+
+    let live = Live::default();
+    let relay = service.relay(messages::RELAY);
+    let (order_nudge, _) = service.project(OrderProjection);
+    let (saga_nudge, _) = service.project(SagaProjection);
+    let handler = OrdersHandler::new(Engine::new(Arc::new(library)));
+    let worker = service.worker(
+        handler,
+        vec![
+            Arc::new(relay),
+            Arc::new(live.clone()),
+            Arc::new(order_nudge),
+            Arc::new(saga_nudge),
+            Arc::new(SagaMetrics::<OrderProcess>::new()),
+        ],
+    );
+
+    let answers = Arc::new(Answers(worker.clone()));
+    for consumer in messages::CONSUMERS {
+        service.react(consumer, answers.clone());
+    }
+    // The worker ends with its last handle.
+    drop(answers);
+    let waker = Arc::new(Waker { worker: worker.clone(), ids: Arc::clone(&service.ids) });
+    let sagas = SagaList::new(service.pool.clone());
+    let timers = TimerLoop::<OrderProcess, _>::new(
+        Arc::clone(&service.store),
+        Arc::clone(&service.clock),
+        Arc::clone(&waker),
+        TimerLimits::default(),
+    );
+    service.tasks.spawn("timers", timers.run(service.shutdown.watch()));
+    let reconciler = Reconciler::new(sagas.clone(), waker, ReconcilerLimits::default());
+    service.tasks.spawn("reconciler", reconciler.run(service.shutdown.watch()));
+
+    let reads = grpc::Reads::new(Arc::clone(&service.store), live);
+    let edge = grpc::Edge {
+        worker,
+        prices,
+        reads: reads.clone(),
+        list: OrderList::new(service.pool.clone()),
+        clock: Arc::clone(&service.clock),
+        ids: Arc::clone(&service.ids),
+        shutdown: service.shutdown.clone(),
+    };
+    let mut routes = RoutesBuilder::default();
+    let bytes_max = chassis::grpc::MESSAGE_BYTES_MAX;
+    routes
+        .add_service(OrdersServiceServer::new(edge).max_decoding_message_size(bytes_max))
+        .add_service(OrdersQueryServiceServer::new(grpc::Queries(reads.clone())))
+        .add_service(SagaQueryServiceServer::new(grpc::Sagas { reads, list: sagas }));
+    Ok(service.serve(listener, routes, SERVICES).await)
+}

@@ -1,0 +1,299 @@
+//! Between orders and JetStream: answers of participants in, requests and news out. Pure.
+
+use chassis::envelope::{Incoming, Outgoing};
+use chassis::money::to_proto;
+use chassis::reactor::{ConsumerSpec, NotHandled};
+use chassis::relay::RelaySpec;
+use eventstore::{Aggregate, DecodeError, DomainEvent as _, Recorded};
+use farmera_proto::events::Event as _;
+use farmera_proto::notification::v1 as notification;
+use farmera_proto::orders::v1 as pb;
+use farmera_proto::payment::v1 as payment;
+use farmera_proto::products::v1 as products;
+use saga::{Input as SagaInput, Outcome, Rejection, Saga, SagaEvent, StepName, UndoOutcome};
+
+use crate::domain::{Failure, Line, Order, OrderEvent};
+use crate::handler::Input;
+use crate::sagas::{
+    AUTHORIZE_PAYMENT, CAPTURE_PAYMENT, COMMIT_INVENTORY, Item, NOTIFY, NOTIFY_REFUNDED, NotifiedLine, OrderProcess,
+    REFUND_PAYMENT, RESERVE_INVENTORY, RESTOCK_INVENTORY, Request, Telling,
+};
+
+/// Whose answers orders listens to.
+pub const CONSUMERS: [ConsumerSpec; 3] = [
+    ConsumerSpec {
+        stream: "FARMERA_PRODUCTS",
+        durable: "orders-products",
+        subjects: &[
+            products::InventoryReserved::SUBJECT,
+            products::InventoryRejected::SUBJECT,
+            products::InventoryReleased::SUBJECT,
+            products::InventoryCommitted::SUBJECT,
+            products::InventoryRestocked::SUBJECT,
+        ],
+    },
+    ConsumerSpec {
+        stream: "FARMERA_PAYMENT",
+        durable: "orders-payment",
+        subjects: &[
+            payment::PaymentAuthorized::SUBJECT,
+            payment::PaymentDeclined::SUBJECT,
+            payment::PaymentVoided::SUBJECT,
+            payment::PaymentCaptured::SUBJECT,
+            payment::PaymentCaptureRejected::SUBJECT,
+            payment::PaymentRefunded::SUBJECT,
+            payment::PaymentRefundRejected::SUBJECT,
+        ],
+    },
+    ConsumerSpec {
+        stream: "FARMERA_NOTIFICATION",
+        durable: "orders-notification",
+        subjects: &[notification::NotificationAccepted::SUBJECT],
+    },
+];
+
+/// What orders tells the world.
+pub const RELAY: RelaySpec = RelaySpec {
+    source: "/farmera/orders",
+    stream: "FARMERA_ORDERS",
+    categories: &[Order::CATEGORY, Saga::<OrderProcess>::CATEGORY],
+    translate: outgoing,
+};
+
+/// What an answer means to the saga that asked.
+///
+/// # Errors
+/// [`NotHandled::Poison`]: nobody here asked for such an answer.
+pub fn incoming(message: &Incoming) -> Result<Input, NotHandled> {
+    let input = match message.message_type.as_str() {
+        products::InventoryReserved::TYPE => {
+            message.read::<products::InventoryReserved>()?;
+            done(RESERVE_INVENTORY)
+        }
+        products::InventoryRejected::TYPE => {
+            let answer = message.read::<products::InventoryRejected>()?;
+            rejected(RESERVE_INVENTORY, answer.reason, answer.message)
+        }
+        products::InventoryReleased::TYPE => {
+            message.read::<products::InventoryReleased>()?;
+            undone(RESERVE_INVENTORY)
+        }
+        products::InventoryCommitted::TYPE => {
+            message.read::<products::InventoryCommitted>()?;
+            done(COMMIT_INVENTORY)
+        }
+        products::InventoryRestocked::TYPE => {
+            message.read::<products::InventoryRestocked>()?;
+            done(RESTOCK_INVENTORY)
+        }
+        notification::NotificationAccepted::TYPE => {
+            notified(message, &message.read::<notification::NotificationAccepted>()?)
+        }
+        _ => of_payment(message)?,
+    };
+    Ok(Input::Saga { saga_id: message.correlation, input })
+}
+
+fn of_payment(message: &Incoming) -> Result<SagaInput<OrderProcess>, NotHandled> {
+    Ok(match message.message_type.as_str() {
+        payment::PaymentAuthorized::TYPE => {
+            message.read::<payment::PaymentAuthorized>()?;
+            done(AUTHORIZE_PAYMENT)
+        }
+        payment::PaymentDeclined::TYPE => {
+            let answer = message.read::<payment::PaymentDeclined>()?;
+            rejected(AUTHORIZE_PAYMENT, answer.reason, answer.message)
+        }
+        payment::PaymentVoided::TYPE => {
+            message.read::<payment::PaymentVoided>()?;
+            undone(AUTHORIZE_PAYMENT)
+        }
+        payment::PaymentCaptured::TYPE => {
+            message.read::<payment::PaymentCaptured>()?;
+            done(CAPTURE_PAYMENT)
+        }
+        payment::PaymentCaptureRejected::TYPE => {
+            let answer = message.read::<payment::PaymentCaptureRejected>()?;
+            rejected(CAPTURE_PAYMENT, answer.reason, answer.message)
+        }
+        payment::PaymentRefunded::TYPE => {
+            message.read::<payment::PaymentRefunded>()?;
+            done(REFUND_PAYMENT)
+        }
+        payment::PaymentRefundRejected::TYPE => {
+            let answer = message.read::<payment::PaymentRefundRejected>()?;
+            rejected(REFUND_PAYMENT, answer.reason, answer.message)
+        }
+        other => return Err(NotHandled::Poison(format!("orders never asked for a {other}"))),
+    })
+}
+
+fn done(step: &'static str) -> SagaInput<OrderProcess> {
+    SagaInput::Reply { step: StepName::new(step), outcome: Outcome::Done(None) }
+}
+
+fn rejected(step: &'static str, code: String, message: String) -> SagaInput<OrderProcess> {
+    SagaInput::Reply { step: StepName::new(step), outcome: Outcome::Rejected(Rejection::new(code, message)) }
+}
+
+fn undone(step: &'static str) -> SagaInput<OrderProcess> {
+    SagaInput::UndoReply { step: StepName::new(step), outcome: UndoOutcome::Done }
+}
+
+/// Both sagas tell something; which one asked stands in the envelope.
+fn notified(message: &Incoming, answer: &notification::NotificationAccepted) -> SagaInput<OrderProcess> {
+    let cancels =
+        answer.order_id.parse().is_ok_and(|order_id| crate::handler::cancel_saga_id(order_id) == message.correlation);
+    done(if cancels { NOTIFY_REFUNDED } else { NOTIFY })
+}
+
+/// What others hear of a stored event.
+///
+/// # Errors
+/// [`DecodeError`]: it is of a newer program.
+pub fn outgoing(event: &Recorded) -> Result<Option<Outgoing>, DecodeError> {
+    if event.stream.category == Order::CATEGORY {
+        return Ok(news(event.stream.id, OrderEvent::from_recorded(event)?));
+    }
+    if event.type_name != "StepRequested" && event.type_name != "CompensationRequested" {
+        return Ok(None);
+    }
+    let saga_id = event.stream.id.to_string();
+    match SagaEvent::<OrderProcess>::from_recorded(event)? {
+        SagaEvent::StepRequested { request, .. } | SagaEvent::CompensationRequested { request, .. } => {
+            Ok(Some(asked(saga_id, &request)))
+        }
+        SagaEvent::Started { .. }
+        | SagaEvent::StepSucceeded { .. }
+        | SagaEvent::StepRejected { .. }
+        | SagaEvent::StepUnknown { .. }
+        | SagaEvent::CompensationStarted { .. }
+        | SagaEvent::CompensationSucceeded { .. }
+        | SagaEvent::CompensationFailed { .. }
+        | SagaEvent::CancelRequested { .. }
+        | SagaEvent::Parked { .. }
+        | SagaEvent::Resumed { .. }
+        | SagaEvent::Abandoned { .. }
+        | SagaEvent::Completed
+        | SagaEvent::Compensated { .. } => Ok(None),
+    }
+}
+
+fn asked(saga_id: String, request: &Request) -> Outgoing {
+    match request {
+        Request::ReserveInventory { order_id, reservation_id, items } => {
+            let (order_id, reservation_id) = (order_id.to_string(), reservation_id.to_string());
+            let items = items.iter().map(item).collect();
+            Outgoing::of(&pb::InventoryReservationRequested { saga_id, order_id, reservation_id, items })
+        }
+        Request::ReleaseInventory { order_id, reservation_id } => {
+            let (order_id, reservation_id) = (order_id.to_string(), reservation_id.to_string());
+            Outgoing::of(&pb::InventoryReleaseRequested { saga_id, order_id, reservation_id })
+        }
+        Request::CommitInventory { order_id, reservation_id } => {
+            let (order_id, reservation_id) = (order_id.to_string(), reservation_id.to_string());
+            Outgoing::of(&pb::InventoryCommitRequested { saga_id, order_id, reservation_id })
+        }
+        Request::RestockInventory { order_id, reservation_id } => {
+            let (order_id, reservation_id) = (order_id.to_string(), reservation_id.to_string());
+            Outgoing::of(&pb::InventoryRestockRequested { saga_id, order_id, reservation_id })
+        }
+        Request::AuthorizePayment { order_id, payment_id, customer_id, amount, payment_token } => {
+            Outgoing::of(&pb::PaymentAuthorizationRequested {
+                saga_id,
+                order_id: order_id.to_string(),
+                payment_id: payment_id.to_string(),
+                customer_id: customer_id.to_string(),
+                amount: Some(to_proto(*amount)),
+                payment_token: payment_token.clone(),
+            })
+        }
+        Request::VoidPayment { order_id, payment_id } => {
+            let (order_id, payment_id) = (order_id.to_string(), payment_id.to_string());
+            Outgoing::of(&pb::PaymentVoidRequested { saga_id, order_id, payment_id })
+        }
+        Request::CapturePayment { order_id, payment_id } => {
+            let (order_id, payment_id) = (order_id.to_string(), payment_id.to_string());
+            Outgoing::of(&pb::PaymentCaptureRequested { saga_id, order_id, payment_id })
+        }
+        Request::RefundPayment { order_id, payment_id } => {
+            let (order_id, payment_id) = (order_id.to_string(), payment_id.to_string());
+            Outgoing::of(&pb::PaymentRefundRequested { saga_id, order_id, payment_id })
+        }
+        Request::Notify { order_id, telling, customer_id, email, lines, total } => {
+            Outgoing::of(&pb::NotificationRequested {
+                saga_id,
+                order_id: order_id.to_string(),
+                kind: kind(*telling).into(),
+                customer_id: customer_id.to_string(),
+                email: email.clone(),
+                lines: lines.iter().map(notified_line).collect(),
+                total: Some(to_proto(*total)),
+            })
+        }
+    }
+}
+
+fn item(item: &Item) -> pb::inventory_reservation_requested::Item {
+    let (product_id, quantity) = (item.product_id.to_string(), item.quantity);
+    pb::inventory_reservation_requested::Item { product_id, quantity }
+}
+
+fn kind(telling: Telling) -> pb::notification_requested::Kind {
+    match telling {
+        Telling::Completed => pb::notification_requested::Kind::OrderCompleted,
+        Telling::Refunded => pb::notification_requested::Kind::OrderRefunded,
+    }
+}
+
+/// News of the order for whoever wants to hear them. `None` for what is nobody's business.
+fn news(order_id: uuid::Uuid, event: OrderEvent) -> Option<Outgoing> {
+    let order_id = order_id.to_string();
+    Some(match event {
+        OrderEvent::OrderPlaced { facts, .. } => Outgoing::of(&pb::OrderPlaced {
+            order_id,
+            customer_id: facts.customer_id.to_string(),
+            lines: facts.lines.iter().map(line).collect(),
+            total: Some(to_proto(facts.total)),
+        }),
+        OrderEvent::ProductsReserved => Outgoing::of(&pb::OrderProductsReserved { order_id }),
+        OrderEvent::OrderConfirmed => Outgoing::of(&pb::OrderConfirmed { order_id }),
+        OrderEvent::OrderCompleted => Outgoing::of(&pb::OrderCompleted { order_id }),
+        OrderEvent::CancellationStarted { .. } => return None,
+        OrderEvent::OrderFailed { failure, customer_id, email } => {
+            let (failure, customer_id) = (Some(reason(failure)), customer_id.to_string());
+            Outgoing::of(&pb::OrderFailed { order_id, failure, customer_id, email })
+        }
+        OrderEvent::OrderCancelled { failure, after_completion, customer_id, email } => {
+            let (failure, customer_id) = (Some(reason(failure)), customer_id.to_string());
+            Outgoing::of(&pb::OrderCancelled { order_id, failure, customer_id, email, after_completion })
+        }
+    })
+}
+
+/// A line in the contract's form.
+#[must_use]
+pub fn line(line: &Line) -> pb::Line {
+    pb::Line {
+        product_id: line.product_id.to_string(),
+        quantity: line.quantity,
+        unit_price: Some(to_proto(line.unit_price)),
+        product_name: line.name.clone(),
+    }
+}
+
+/// A failure in the contract's form.
+#[must_use]
+pub fn reason(failure: Failure) -> pb::Failure {
+    pb::Failure { reason: failure.reason, message: failure.message }
+}
+
+fn notified_line(line: &NotifiedLine) -> pb::notification_requested::NotifiedLine {
+    pb::notification_requested::NotifiedLine {
+        product_name: line.product_name.clone(),
+        quantity: line.quantity,
+        farm_id: line.farm_id.to_string(),
+        farm_name: line.farm_name.clone(),
+        farm_email: line.farm_email.clone(),
+    }
+}

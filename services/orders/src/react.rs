@@ -1,0 +1,59 @@
+//! The ways in that nobody waits at: participants' answers and time.
+
+use std::sync::Arc;
+
+use chassis::envelope::Incoming;
+use chassis::reactor::{NotHandled, React};
+use chassis::service::submit_not_handled;
+use eventstore::worker::{SubmitError, WorkerHandle};
+use eventstore::{Actor, Cause, DeadLetter, IdSource};
+use saga::Refusal;
+use saga_runtime::{SagaWaker, WakeError};
+use uuid::Uuid;
+
+use crate::handler::{HandleError, Input, OrdersHandler};
+use crate::messages;
+
+const ACTOR: &str = "service:orders";
+
+/// Hands participants' answers to the worker.
+pub struct Answers(pub WorkerHandle<OrdersHandler>);
+
+#[async_trait::async_trait]
+impl React for Answers {
+    async fn react(&self, message: Incoming) -> Result<(), NotHandled> {
+        let input = messages::incoming(&message)?;
+        match self.0.submit(input, message.cause(ACTOR)).await {
+            Ok(_) => Ok(()),
+            // A definition this program does not have, an event it does not know: a newer program will.
+            Err(SubmitError::Rejected(HandleError::Undecidable(reason))) => Err(NotHandled::Later(reason)),
+            Err(SubmitError::Rejected(HandleError::Need(need))) => Err(NotHandled::Later(need.to_string())),
+            Err(error) => submit_not_handled(error).map_or(Ok(()), Err),
+        }
+    }
+
+    async fn park(&self, letter: DeadLetter) -> Result<(), NotHandled> {
+        let cause = Cause { correlation: Uuid::nil(), causation: Uuid::nil(), trace: None, actor: Actor::new(ACTOR) };
+        self.0.park(letter, cause).await.map_err(|error| NotHandled::Later(error.to_string()))
+    }
+}
+
+/// Hands wake-ups to the worker.
+pub struct Waker {
+    /// Where they go.
+    pub worker: WorkerHandle<OrdersHandler>,
+    /// A wake-up is nobody's message: it gets an id of its own.
+    pub ids: Arc<dyn IdSource>,
+}
+
+impl SagaWaker for Waker {
+    async fn wake(&self, saga_id: Uuid) -> Result<(), WakeError> {
+        let causation = self.ids.next_id();
+        let cause = Cause { correlation: saga_id, causation, trace: None, actor: Actor::new("timer:orders") };
+        match self.worker.submit(Input::Wake { saga_id }, cause).await {
+            // A timer without a saga: there is nothing to wake, and nothing to write it away with.
+            Ok(_) | Err(SubmitError::Rejected(HandleError::Refused(Refusal::NotStarted))) => Ok(()),
+            Err(error) => Err(error.to_string().into()),
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! What a client is told when something is refused.
+
+use std::time::Duration;
+
+use chassis::problem::{self, Problem};
+use saga::Refusal;
+use tonic::{Code, Status};
+use uuid::Uuid;
+
+use crate::domain::Rejection;
+use crate::handler::HandleError;
+
+/// The domain of every reason that orders gives.
+pub const DOMAIN: &str = "orders.farmera.dev";
+
+/// The status for an input that had no effect.
+#[must_use]
+pub fn of_error(order_id: Uuid, error: HandleError) -> Status {
+    match error {
+        HandleError::Rejected(rejection) => of_rejection(order_id, rejection),
+        HandleError::Refused(refusal) => of_refusal(order_id, &refusal),
+        HandleError::Need(need) => {
+            tracing::error!(%order_id, %need, "a stream cannot be used");
+            problem::internal(DOMAIN)
+        }
+        HandleError::Undecidable(reason) => {
+            tracing::error!(%order_id, reason, "a saga cannot be decided by this program");
+            problem::internal(DOMAIN)
+        }
+    }
+}
+
+/// The status for what the order's rules refuse.
+#[must_use]
+pub fn of_rejection(order_id: Uuid, rejection: Rejection) -> Status {
+    let message = rejection.to_string();
+    let problem = match rejection {
+        Rejection::NotFound => Problem::new(Code::NotFound, "ORDER_NOT_FOUND", message),
+        Rejection::RequestIdReused => Problem::new(Code::AlreadyExists, "REQUEST_ID_REUSED", message),
+        Rejection::PastPivot => {
+            Problem::new(Code::FailedPrecondition, "PAST_PIVOT", message).retry_after(Duration::from_secs(1))
+        }
+        Rejection::AlreadyFailed => Problem::new(Code::FailedPrecondition, "ORDER_FAILED", message),
+        Rejection::OutOfOrder => {
+            tracing::error!(%order_id, "an order and its saga contradict each other");
+            return problem::internal(DOMAIN);
+        }
+    };
+    problem.with("order_id", order_id).into_status(DOMAIN)
+}
+
+fn of_refusal(order_id: Uuid, refusal: &Refusal) -> Status {
+    let message = refusal.to_string();
+    let problem = match refusal {
+        Refusal::NotStarted => Problem::new(Code::NotFound, "SAGA_NOT_FOUND", message),
+        Refusal::PastNoReturn | Refusal::AtPivot { .. } => {
+            Problem::new(Code::FailedPrecondition, "PAST_PIVOT", message).retry_after(Duration::from_secs(1))
+        }
+        Refusal::Ended { .. } => Problem::new(Code::FailedPrecondition, "SAGA_ENDED", message),
+        Refusal::Compensating => Problem::new(Code::FailedPrecondition, "SAGA_COMPENSATING", message),
+        Refusal::NotParked => Problem::new(Code::FailedPrecondition, "SAGA_NOT_PARKED", message),
+        Refusal::StartedOtherwise { .. } | Refusal::OtherDefinition { .. } => {
+            tracing::error!(%order_id, %refusal, "a saga is bound to something else");
+            return problem::internal(DOMAIN);
+        }
+    };
+    problem.with("order_id", order_id).into_status(DOMAIN)
+}

@@ -1,0 +1,274 @@
+//! The rules of orders around a real worker and the in-memory store: no servers, no waiting.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use eventstore::memory::{CountingIds, MemoryStore};
+use eventstore::worker::{Limits, Shell, SubmitError, Worker, WorkerHandle};
+use eventstore::{Actor, Aggregate as _, Cause, Clock, DomainEvent as _, EventStore, Recorded, StreamId, Version};
+use money::{Currency, Money};
+use orders::domain::{Facts, Farm, Line, Order, OrderEvent, Placed, Rejection, Stage};
+use orders::handler::{HandleError, Input, OrdersHandler, cancel_saga_id, place_saga_id};
+use orders::sagas::{
+    AUTHORIZE_PAYMENT, CAPTURE_PAYMENT, COMMIT_INVENTORY, NOTIFY, NOTIFY_REFUNDED, OrderProcess, Patience,
+    REFUND_PAYMENT, RESERVE_INVENTORY, RESTOCK_INVENTORY, library,
+};
+use saga::{Input as SagaInput, Outcome, Rejection as Refused, Saga, SagaEvent, StepName, UndoOutcome};
+use saga_runtime::Engine;
+use uuid::Uuid;
+
+const ORDER: Uuid = Uuid::from_u128(0x0199_0000_0000_7000_8000_0000_0000_0001);
+
+struct World {
+    store: Arc<MemoryStore>,
+    worker: WorkerHandle<OrdersHandler>,
+}
+
+struct StoreTime(Arc<MemoryStore>);
+
+impl Clock for StoreTime {
+    fn now(&self) -> DateTime<Utc> {
+        self.0.time()
+    }
+}
+
+impl World {
+    fn new() -> (Self, impl Future<Output = ()>) {
+        Self::over(Arc::new(MemoryStore::new(DateTime::from_timestamp(1_800_000_000, 0).unwrap())))
+    }
+
+    /// A process on what is stored: nothing else survives.
+    fn over(store: Arc<MemoryStore>) -> (Self, impl Future<Output = ()>) {
+        let handler = OrdersHandler::new(Engine::new(Arc::new(library(Patience::default()).unwrap())));
+        let clock = Arc::new(StoreTime(Arc::clone(&store)));
+        let ids = Arc::new(CountingIds::default());
+        let shell = Shell { store: store.clone(), clock, ids, listeners: Vec::new() };
+        let (worker, handle) = Worker::new(handler, shell, Limits::default());
+        (Self { store, worker: handle }, worker.run())
+    }
+
+    async fn submit(&self, input: Input) -> Result<(), HandleError> {
+        let actor = Actor::new("customer:1");
+        let cause = Cause { correlation: ORDER, causation: ORDER, trace: None, actor };
+        match self.worker.submit(input, cause).await {
+            Ok(_) => Ok(()),
+            Err(SubmitError::Rejected(error)) => Err(error),
+            Err(other) => panic!("{other}"),
+        }
+    }
+
+    async fn place(&self) {
+        let input = Input::Place { order_id: ORDER, facts: Arc::new(facts()), fingerprint: "f".to_owned() };
+        self.submit(input).await.unwrap();
+    }
+
+    async fn done(&self, saga_id: Uuid, step: &'static str) {
+        let reply = SagaInput::Reply { step: StepName::new(step), outcome: Outcome::Done(None) };
+        self.submit(Input::Saga { saga_id, input: reply }).await.unwrap();
+    }
+
+    async fn rejected(&self, step: &'static str, code: &str) {
+        let outcome = Outcome::Rejected(Refused::new(code, "no"));
+        let reply = SagaInput::Reply { step: StepName::new(step), outcome };
+        self.submit(Input::Saga { saga_id: place_saga_id(ORDER), input: reply }).await.unwrap();
+    }
+
+    async fn undone(&self, step: &'static str) {
+        let reply = SagaInput::UndoReply { step: StepName::new(step), outcome: UndoOutcome::Done };
+        self.submit(Input::Saga { saga_id: place_saga_id(ORDER), input: reply }).await.unwrap();
+    }
+
+    async fn events(&self, stream: StreamId) -> Vec<Recorded> {
+        self.store.read_streams(&[(stream, Version::NONE)], 1_000).await.unwrap()
+    }
+
+    async fn stage(&self) -> Stage {
+        let events = self.events(Order::stream(ORDER)).await;
+        let order = events.iter().map(|event| OrderEvent::from_recorded(event).unwrap());
+        match order.fold(Order::default(), |order, event| order.evolve(&event)) {
+            Order::Placed(Placed { stage, .. }) => stage,
+            Order::Unplaced => panic!("there is no order"),
+        }
+    }
+
+    async fn history(&self, saga_id: Uuid) -> Vec<String> {
+        let events = self.events(Saga::<OrderProcess>::stream(saga_id)).await;
+        events.iter().map(|event| SagaEvent::<OrderProcess>::from_recorded(event).unwrap().to_string()).collect()
+    }
+}
+
+fn facts() -> Facts {
+    let farm = Farm { id: Uuid::from_u128(3), name: "Hof".to_owned(), email: "hof@example.org".to_owned() };
+    let price = Money::new(250, Currency::EUR);
+    let line = Line { product_id: Uuid::from_u128(2), name: "Apples".to_owned(), quantity: 2, unit_price: price, farm };
+    Facts {
+        customer_id: Uuid::from_u128(1),
+        email: "ana@example.org".to_owned(),
+        payment_token: "tok_success".to_owned(),
+        lines: vec![line],
+        total: Money::new(500, Currency::EUR),
+    }
+}
+
+/// Runs `story` beside its worker.
+async fn beside(worker: impl Future<Output = ()>, story: impl Future<Output = ()>) {
+    tokio::select! {
+        () = story => {}
+        () = worker => panic!("the worker ended before the story"),
+    }
+}
+
+#[tokio::test]
+async fn an_order_is_completed_when_every_participant_agrees() {
+    let (world, worker) = World::new();
+    beside(worker, async {
+        world.place().await;
+        let saga_id = place_saga_id(ORDER);
+        world.done(saga_id, RESERVE_INVENTORY).await;
+        assert_eq!(world.stage().await, Stage::ProductsReserved);
+        world.done(saga_id, AUTHORIZE_PAYMENT).await;
+        assert_eq!(world.stage().await, Stage::Confirmed);
+        for step in [COMMIT_INVENTORY, CAPTURE_PAYMENT, NOTIFY] {
+            world.done(saga_id, step).await;
+        }
+        assert_eq!(world.stage().await, Stage::Completed);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_declined_card_releases_the_goods_and_fails_the_order() {
+    let (world, worker) = World::new();
+    beside(worker, async {
+        world.place().await;
+        world.done(place_saga_id(ORDER), RESERVE_INVENTORY).await;
+        world.rejected(AUTHORIZE_PAYMENT, "CARD_DECLINED").await;
+        world.undone(RESERVE_INVENTORY).await;
+        assert!(matches!(world.stage().await, Stage::Failed(failure) if failure.reason == "CARD_DECLINED"));
+        let history = world.history(place_saga_id(ORDER)).await;
+        assert!(history.contains(&format!("CompensationRequested {RESERVE_INVENTORY}")), "{history:?}");
+        assert!(!history.contains(&format!("CompensationRequested {AUTHORIZE_PAYMENT}")), "{history:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn cancelling_in_flight_undoes_also_what_may_have_happened() {
+    let (world, worker) = World::new();
+    beside(worker, async {
+        world.place().await;
+        world.done(place_saga_id(ORDER), RESERVE_INVENTORY).await;
+        world.submit(Input::Cancel { order_id: ORDER, reason: "too slow".to_owned() }).await.unwrap();
+        // The authorization is in flight: it is undone first, then the reservation.
+        world.undone(AUTHORIZE_PAYMENT).await;
+        world.undone(RESERVE_INVENTORY).await;
+        let Stage::Cancelled { failure, after_completion } = world.stage().await else { panic!("not cancelled") };
+        assert_eq!((failure.reason.as_str(), after_completion), ("CANCELLED_BY_CUSTOMER", false));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_confirmed_order_cannot_be_cancelled_and_a_completed_one_is_refunded() {
+    let (world, worker) = World::new();
+    beside(worker, async {
+        world.place().await;
+        let cancel = || Input::Cancel { order_id: ORDER, reason: "changed my mind".to_owned() };
+        world.done(place_saga_id(ORDER), RESERVE_INVENTORY).await;
+        world.done(place_saga_id(ORDER), AUTHORIZE_PAYMENT).await;
+        let refused = world.submit(cancel()).await.unwrap_err();
+        assert!(matches!(refused, HandleError::Rejected(Rejection::PastPivot)), "{refused}");
+        for step in [CAPTURE_PAYMENT, COMMIT_INVENTORY, NOTIFY] {
+            world.done(place_saga_id(ORDER), step).await;
+        }
+        world.submit(cancel()).await.unwrap();
+        for step in [REFUND_PAYMENT, RESTOCK_INVENTORY, NOTIFY_REFUNDED] {
+            world.done(cancel_saga_id(ORDER), step).await;
+        }
+        assert!(matches!(world.stage().await, Stage::Cancelled { after_completion: true, .. }));
+        world.submit(cancel()).await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_a_saga_asks_carries_its_own_id_so_that_answers_find_it() {
+    let (world, worker) = World::new();
+    beside(worker, async {
+        world.place().await;
+        for step in [RESERVE_INVENTORY, AUTHORIZE_PAYMENT, CAPTURE_PAYMENT, COMMIT_INVENTORY, NOTIFY] {
+            world.done(place_saga_id(ORDER), step).await;
+        }
+        world.submit(Input::Cancel { order_id: ORDER, reason: String::new() }).await.unwrap();
+        for saga_id in [place_saga_id(ORDER), cancel_saga_id(ORDER)] {
+            let events = world.events(Saga::<OrderProcess>::stream(saga_id)).await;
+            assert!(!events.is_empty() && events.iter().all(|event| event.cause.correlation == saga_id), "{events:?}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn every_answer_may_come_twice_and_every_commit_may_be_the_last() {
+    let (world, worker) = World::new();
+    let store = Arc::clone(&world.store);
+    beside(worker, async { world.place().await }).await;
+    let saga_id = place_saga_id(ORDER);
+    for step in [RESERVE_INVENTORY, AUTHORIZE_PAYMENT, CAPTURE_PAYMENT, COMMIT_INVENTORY, NOTIFY] {
+        // A new process for every answer: nothing but the store survives.
+        let (world, worker) = World::over(Arc::clone(&store));
+        beside(worker, async {
+            world.done(saga_id, step).await;
+            let once = world.history(saga_id).await;
+            world.done(saga_id, step).await;
+            assert_eq!(world.history(saga_id).await, once, "{step} told twice");
+        })
+        .await;
+    }
+    let (world, worker) = World::over(store);
+    beside(worker, async { assert_eq!(world.stage().await, Stage::Completed) }).await;
+}
+
+#[tokio::test]
+async fn the_same_order_placed_again_by_another_process_changes_nothing() {
+    let (world, worker) = World::new();
+    let store = Arc::clone(&world.store);
+    beside(worker, async { world.place().await }).await;
+    let (world, worker) = World::over(store);
+    beside(worker, async {
+        let before = world.history(place_saga_id(ORDER)).await;
+        world.place().await;
+        assert_eq!(world.history(place_saga_id(ORDER)).await, before);
+        let other = Input::Place { order_id: ORDER, facts: Arc::new(facts()), fingerprint: "other".to_owned() };
+        let refused = world.submit(other).await.unwrap_err();
+        assert!(matches!(refused, HandleError::Rejected(Rejection::RequestIdReused)), "{refused}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_answer_that_never_comes_is_asked_for_again_when_it_is_due() {
+    let (world, worker) = World::new();
+    beside(worker, async {
+        world.place().await;
+        let saga_id = place_saga_id(ORDER);
+        let asked = || async {
+            let history = world.history(saga_id).await;
+            history.iter().filter(|event| **event == format!("StepRequested {RESERVE_INVENTORY}")).count()
+        };
+        world.submit(Input::Wake { saga_id }).await.unwrap();
+        assert_eq!(asked().await, 1, "nothing is due yet");
+        world.store.advance(Duration::from_secs(6));
+        world.submit(Input::Wake { saga_id }).await.unwrap();
+        world.store.advance(Duration::from_secs(6));
+        world.submit(Input::Wake { saga_id }).await.unwrap();
+        assert_eq!(asked().await, 2, "{:?}", world.history(saga_id).await);
+        let due =
+            world.store.claim_due_timers(&[Saga::<OrderProcess>::CATEGORY], 10, Duration::from_secs(1)).await.unwrap();
+        assert!(!due.due.is_empty() || due.next.is_some(), "the saga has a timer");
+    })
+    .await;
+}

@@ -1,0 +1,291 @@
+//! Brings one request to its answer: the loop between the rules and the provider.
+//!
+//! Decide, and make the intent durable; run the effect at the provider, under a deadline; decide what came of it, and so
+//! on until the answer is on record. Whatever dies in between, the request's message comes again and the loop starts
+//! from what is on record. Calls run outside of the worker, many at a time.
+//!
+//! Patience is bounded: after `tries_max` calls without answer the request is given back, to come again later.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chassis::reactor::NotHandled;
+use chassis::service::submit_not_handled;
+use eventstore::Cause;
+use eventstore::worker::{SubmitError, WorkerHandle};
+use tokio::sync::Semaphore;
+use tokio::time::{sleep, timeout};
+use tracing::{debug, warn};
+use uuid::Uuid;
+
+use crate::domain::{Answer, Doubt, Effect, Input, Next, Operation, Outcome, Request};
+use crate::handler::{Payments, Refused, Work};
+use crate::provider::{Charge, ChargeStatus, Key, PaymentProvider, ProviderError};
+
+/// Rounds between rules and provider for one request, whatever happens.
+const ROUNDS_MAX: usize = 64;
+const BACKOFF_FIRST: Duration = Duration::from_millis(50);
+const BACKOFF_MAX: Duration = Duration::from_secs(1);
+
+/// How patient we are with the provider.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// How long one call may take.
+    pub timeout: Duration,
+    /// Calls without answer before the request is given back.
+    pub tries_max: u32,
+    /// Calls in flight at a time.
+    pub concurrency_max: usize,
+}
+
+/// How a request ended.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Settled {
+    /// Its answer is an event that was just recorded; the relay tells it.
+    Told,
+    /// Its answer was known before: tell it once more.
+    Repeat(Answer),
+}
+
+/// How far rules and effects have led.
+enum Driven {
+    Told(Answer),
+    Known(Answer),
+    AskAgain,
+    Done,
+}
+
+/// What is used up of our patience with one request.
+#[derive(Default)]
+struct Used {
+    rounds: usize,
+    unanswered: u32,
+}
+
+/// The loop.
+pub struct Settler {
+    worker: WorkerHandle<Payments>,
+    provider: Arc<dyn PaymentProvider>,
+    patience: Patience,
+    slots: Semaphore,
+}
+
+impl Settler {
+    /// A loop between `worker` and `provider`.
+    #[must_use]
+    pub fn new(worker: WorkerHandle<Payments>, provider: Arc<dyn PaymentProvider>, patience: Patience) -> Self {
+        Self { worker, provider, patience, slots: Semaphore::new(patience.concurrency_max) }
+    }
+
+    /// The worker behind it.
+    #[must_use]
+    pub const fn worker(&self) -> &WorkerHandle<Payments> {
+        &self.worker
+    }
+
+    /// Brings `request` to its answer.
+    ///
+    /// # Errors
+    /// [`NotHandled`]: the provider or the store does not answer, or the request cannot be followed.
+    pub async fn settle(&self, payment_id: Uuid, request: &Request, cause: &Cause) -> Result<Settled, NotHandled> {
+        let asked = request.wish.operation();
+        let mut patience = Used::default();
+        loop {
+            match self.drive(payment_id, Input::Request(request.clone()), cause, &mut patience).await? {
+                Driven::Told(answer) if answer.operation() == asked => return Ok(Settled::Told),
+                Driven::Known(answer) if answer.operation() == asked => return Ok(Settled::Repeat(answer)),
+                Driven::Told(_) | Driven::Known(_) | Driven::AskAgain => {}
+                Driven::Done => return Ok(Settled::Told),
+            }
+        }
+    }
+
+    /// Looks whether a charge has turned up after a void that found none, and lets go of it.
+    ///
+    /// # Errors
+    /// [`NotHandled`]: the provider or the store does not answer, or their books contradict each other.
+    pub async fn look_again(&self, payment_id: Uuid, cause: &Cause) -> Result<(), NotHandled> {
+        self.drive(payment_id, Input::LookAgain, cause, &mut Used::default()).await?;
+        match self.worker.submit(Work::LookedAgain { payment_id }, cause.clone()).await {
+            Ok(_) => Ok(()),
+            Err(failed) => not_handled(payment_id, failed).map(|_| ()),
+        }
+    }
+
+    /// Decides, runs effects and decides again until there is nothing to run.
+    async fn drive(
+        &self,
+        payment_id: Uuid,
+        input: Input,
+        cause: &Cause,
+        used: &mut Used,
+    ) -> Result<Driven, NotHandled> {
+        let mut input = input;
+        while used.rounds < ROUNDS_MAX {
+            used.rounds += 1;
+            let next = match self.worker.submit(Work::Decide { payment_id, input }, cause.clone()).await {
+                Ok(done) => done.output,
+                Err(failed) => return not_handled(payment_id, failed),
+            };
+            input = match next {
+                Next::Answered(answer) => return Ok(Driven::Told(answer)),
+                Next::Repeat(answer) => return Ok(Driven::Known(answer)),
+                Next::AskAgain => return Ok(Driven::AskAgain),
+                Next::Nothing => return Ok(Driven::Done),
+                Next::Run(effect) => {
+                    let outcome = self.run(payment_id, effect, &mut used.unanswered).await?;
+                    Input::Outcome { message: cause.causation, outcome }
+                }
+            };
+        }
+        Err(NotHandled::Later(format!("payment {payment_id} is not settled after {ROUNDS_MAX} rounds")))
+    }
+
+    /// Runs one effect and says what came of it. A look into the books is repeated here until it is answered.
+    async fn run(&self, payment_id: Uuid, effect: Effect, unanswered: &mut u32) -> Result<Outcome, NotHandled> {
+        loop {
+            if *unanswered > 0 {
+                sleep(backoff(*unanswered)).await;
+            }
+            let (label, called) = self.call(payment_id, &effect).await;
+            metrics::counter!("farmera_payment_provider_calls_total", "operation" => label, "outcome" => word(&called))
+                .increment(1);
+            let failed = match called {
+                Ok(charge) => return Ok(outcome(&effect, charge)),
+                Err(failed) => failed,
+            };
+            match (&effect, &failed) {
+                (_, ProviderError::Unanswered(reason)) => {
+                    *unanswered += 1;
+                    debug!(%payment_id, operation = label, reason, unanswered, "no answer from the provider");
+                    if *unanswered >= self.patience.tries_max {
+                        return Err(NotHandled::Later(failed.to_string()));
+                    }
+                    match operation(&effect) {
+                        Some((operation, _)) => return Ok(Outcome::Unanswered(operation)),
+                        None => continue,
+                    }
+                }
+                (Effect::Authorize { .. }, ProviderError::Refused(refusal)) => {
+                    return Ok(Outcome::Declined(refusal.clone()));
+                }
+                (Effect::Capture { .. }, ProviderError::Refused(refusal)) => {
+                    return Ok(Outcome::CaptureRejected(refusal.clone()));
+                }
+                (Effect::Void { .. }, ProviderError::Refused(refusal)) => {
+                    return Ok(Outcome::VoidRejected(refusal.clone()));
+                }
+                (Effect::Refund { .. }, ProviderError::Refused(refusal)) => {
+                    return Ok(Outcome::RefundRejected(refusal.clone()));
+                }
+                (_, ProviderError::KeySpent(_)) => {
+                    if let Some((operation, epoch)) = operation(&effect) {
+                        return Ok(Outcome::Spent(operation, epoch));
+                    }
+                }
+                (Effect::Lookup { .. }, ProviderError::Refused(_)) | (_, ProviderError::Malformed(_)) => {}
+            }
+            warn!(%payment_id, operation = label, error = &failed as &dyn std::error::Error, "a defect between us and the provider");
+            return Err(NotHandled::Poison(failed.to_string()));
+        }
+    }
+
+    /// One call, under its deadline.
+    async fn call(&self, payment_id: Uuid, effect: &Effect) -> (&'static str, Result<Option<Charge>, ProviderError>) {
+        let Ok(_slot) = self.slots.acquire().await else {
+            return ("none", Err(ProviderError::Unanswered("stopping".to_owned())));
+        };
+        let provider = &*self.provider;
+        let key = |operation, epoch| Key { payment_id, operation, epoch };
+        let (label, call) = match effect {
+            Effect::Authorize { epoch, amount, token } => {
+                let call = async move { provider.authorize(&key(Operation::Authorize, *epoch), *amount, token).await };
+                ("authorize", timeout(self.patience.timeout, call).await.map(|charge| charge.map(Some)))
+            }
+            Effect::Capture { epoch, charge } => {
+                let call = async move { provider.capture(&key(Operation::Capture, *epoch), charge).await };
+                ("capture", timeout(self.patience.timeout, call).await.map(|charge| charge.map(Some)))
+            }
+            Effect::Void { epoch, charge } => {
+                let call = async move { provider.void(&key(Operation::Void, *epoch), charge).await };
+                ("void", timeout(self.patience.timeout, call).await.map(|charge| charge.map(Some)))
+            }
+            Effect::Refund { epoch, charge } => {
+                let call = async move { provider.refund(&key(Operation::Refund, *epoch), charge).await };
+                ("refund", timeout(self.patience.timeout, call).await.map(|charge| charge.map(Some)))
+            }
+            Effect::Lookup { authorization, .. } => {
+                let call = async move { provider.lookup(&key(Operation::Authorize, *authorization)).await };
+                ("lookup", timeout(self.patience.timeout, call).await)
+            }
+        };
+        let late = || Err(ProviderError::Unanswered(format!("nothing within {:?}", self.patience.timeout)));
+        (label, call.unwrap_or_else(|_| late()))
+    }
+}
+
+/// What an effect changes, and its key's epoch; `None` for a look.
+const fn operation(effect: &Effect) -> Option<(Operation, u32)> {
+    match effect {
+        Effect::Authorize { epoch, .. } => Some((Operation::Authorize, *epoch)),
+        Effect::Capture { epoch, .. } => Some((Operation::Capture, *epoch)),
+        Effect::Void { epoch, .. } => Some((Operation::Void, *epoch)),
+        Effect::Refund { epoch, .. } => Some((Operation::Refund, *epoch)),
+        Effect::Lookup { .. } => None,
+    }
+}
+
+/// What the books say, in the words of the rules.
+fn outcome(effect: &Effect, charge: Option<Charge>) -> Outcome {
+    let (epoch, doubt) = match effect {
+        Effect::Authorize { epoch, .. } => (*epoch, Doubt::Unanswered),
+        Effect::Lookup { authorization, doubt } => (*authorization, *doubt),
+        // The epoch of the authorization is not known here, nor needed: a charge that is merely held tells nothing new.
+        Effect::Capture { .. } | Effect::Void { .. } | Effect::Refund { .. } => (1, Doubt::Unanswered),
+    };
+    match (doubt, charge) {
+        (Doubt::Unanswered, None) => Outcome::NotFound { epoch },
+        (Doubt::Spent(operation, epoch), None) => Outcome::Unchanged(operation, epoch),
+        (Doubt::Spent(operation, epoch), Some(charge)) if is_untouched(operation, &charge.status) => {
+            Outcome::Unchanged(operation, epoch)
+        }
+        (Doubt::Unanswered | Doubt::Spent(..), Some(charge)) => match charge.status {
+            ChargeStatus::Authorized => Outcome::Authorized { epoch, charge: charge.reference, amount: charge.amount },
+            ChargeStatus::Captured => Outcome::Captured(charge.amount),
+            ChargeStatus::Voided => Outcome::Voided,
+            ChargeStatus::Refunded => Outcome::Refunded(charge.amount),
+            ChargeStatus::Declined(refusal) => Outcome::Declined(refusal),
+        },
+    }
+}
+
+/// True when a charge stands where it stood before `operation`.
+fn is_untouched(operation: Operation, status: &ChargeStatus) -> bool {
+    match operation {
+        Operation::Authorize => false,
+        Operation::Capture | Operation::Void => *status == ChargeStatus::Authorized,
+        Operation::Refund => *status == ChargeStatus::Captured,
+    }
+}
+
+fn not_handled(payment_id: Uuid, failed: SubmitError<Refused>) -> Result<Driven, NotHandled> {
+    if let SubmitError::Rejected(reason) = &failed {
+        warn!(%payment_id, error = reason as &dyn std::error::Error, "a payment needs an operator");
+    }
+    submit_not_handled(failed).map_or(Ok(Driven::Done), Err)
+}
+
+const fn word(called: &Result<Option<Charge>, ProviderError>) -> &'static str {
+    match called {
+        Ok(_) => "answered",
+        Err(ProviderError::Unanswered(_)) => "unanswered",
+        Err(ProviderError::Refused(_)) => "refused",
+        Err(ProviderError::KeySpent(_)) => "key_spent",
+        Err(ProviderError::Malformed(_)) => "malformed",
+    }
+}
+
+/// 50 ms, doubling, at most 1 s.
+fn backoff(unanswered: u32) -> Duration {
+    BACKOFF_MAX.min(BACKOFF_FIRST * 2_u32.saturating_pow(unanswered.saturating_sub(1).min(16)))
+}

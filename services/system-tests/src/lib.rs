@@ -1,0 +1,5 @@
+//! Tests of the whole: see `tests/`.
+//!
+//! * `tidy`: the house in order: layers, the pure core, words that must not appear;
+//! * `orders`: every fate of an order and every refusal, through real gRPC, Postgres and NATS;
+//! * `crash`: the all-in-one process is killed in the middle of load, and every accepted order ends all the same.
