@@ -1,7 +1,8 @@
 use std::fmt;
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use uuid::Uuid;
 
 use crate::{StreamId, Version};
@@ -17,10 +18,10 @@ impl fmt::Display for EventId {
     }
 }
 
-/// Who did it: `customer:<id>`, `service:orders`, `operator:<name>`. At most 128 characters.
-#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Actor(String);
+/// Who did it: `customer:<id>`, `service:orders`, `operator:<name>`. At most 128 characters. Cheap to clone: every event
+/// carries one.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Actor(Arc<str>);
 
 impl Actor {
     /// The longest name that is kept; a longer one is cut.
@@ -28,18 +29,28 @@ impl Actor {
 
     /// An actor by name; what is over [`Self::LENGTH_MAX`] characters is cut off.
     #[must_use]
-    pub fn new(name: impl Into<String>) -> Self {
-        let name = name.into();
-        match name.char_indices().nth(Self::LENGTH_MAX) {
-            Some((end, _)) => Self(name.get(..end).unwrap_or_default().to_owned()),
-            None => Self(name),
-        }
+    pub fn new(name: impl AsRef<str>) -> Self {
+        let name = name.as_ref();
+        let kept = name.char_indices().nth(Self::LENGTH_MAX).and_then(|(end, _)| name.get(..end));
+        Self(Arc::from(kept.unwrap_or(name)))
     }
 
     /// The name.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl Serialize for Actor {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Actor {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        <std::borrow::Cow<'de, str>>::deserialize(deserializer).map(Self::new)
     }
 }
 

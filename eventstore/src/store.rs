@@ -34,7 +34,8 @@ pub struct DueTimers {
     pub due: Vec<DueTimer>,
     /// The database's clock at the claim; every `due` above is at or before it.
     pub now: DateTime<Utc>,
-    /// When to look again at the latest: the due time of the earliest timer that was not claimed.
+    /// When to look again at the latest: the earliest due time of those that were not claimed (in the past when `limit`
+    /// left some out), or the end of a lease, of these or of another's claim: whoever holds it may die.
     pub next: Option<DateTime<Utc>>,
 }
 

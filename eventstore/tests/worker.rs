@@ -1,1 +1,367 @@
-//! w
+//! The batch loop over the in-memory store.
+#![expect(clippy::expect_used, reason = "helpers of tests")]
+
+mod support;
+#[path = "support/watched.rs"]
+mod watched;
+
+use std::sync::{Arc, Mutex};
+
+use eventstore::memory::{CountingIds, MemoryClock, MemoryStore};
+use eventstore::worker::{CommitListener, Done, Handler, Limits, Shell, SubmitError, Worker, WorkerHandle};
+use eventstore::{CommitError, Committed, DeadLetter, EventStore, Recorded, Unit, Version};
+use futures::future::join_all;
+use support::{Account, AccountEvent, Refusal, account, cause, memory, message, stream};
+use watched::Watched;
+
+#[derive(Clone, Debug)]
+enum Input {
+    /// Opens an account that most likely is new.
+    Open(u64, String),
+    Deposit(u64, i64),
+    Withdraw(u64, i64),
+    /// Between two accounts.
+    Transfer(u64, u64, i64),
+    /// A deposit that came as a message.
+    Told(u64, i64),
+    Balance(u64),
+}
+
+struct Bank;
+
+impl Handler for Bank {
+    type Input = Input;
+    type Output = i64;
+    type Error = Refusal;
+
+    fn handle(&self, unit: &mut Unit<'_>, input: &Input) -> Result<i64, Refusal> {
+        match input {
+            Input::Open(number, owner) => {
+                if unit.get_or_new::<Account>(account(*number))?.opened {
+                    return Err(Refusal::AlreadyOpen);
+                }
+                let event = AccountEvent::Opened { owner: owner.clone() };
+                unit.record::<Account>(account(*number), &[event])?;
+            }
+            Input::Deposit(number, amount) => deposit(unit, *number, *amount)?,
+            Input::Withdraw(number, amount) => withdraw(unit, *number, *amount)?,
+            Input::Transfer(from, to, amount) => {
+                deposit(unit, *to, *amount)?;
+                withdraw(unit, *from, *amount)?;
+            }
+            Input::Told(number, amount) => {
+                unit.done_with("bank", unit.cause().causation);
+                deposit(unit, *number, *amount)?;
+            }
+            Input::Balance(_) => {}
+        }
+        let (Input::Open(number, _)
+        | Input::Deposit(number, _)
+        | Input::Withdraw(number, _)
+        | Input::Transfer(number, ..)
+        | Input::Told(number, _)
+        | Input::Balance(number)) = input;
+        Ok(unit.get::<Account>(account(*number))?.balance)
+    }
+}
+
+fn deposit(unit: &mut Unit<'_>, number: u64, amount: i64) -> Result<(), Refusal> {
+    unit.get::<Account>(account(number))?;
+    Ok(unit.record::<Account>(account(number), &[AccountEvent::Deposited { amount }])?)
+}
+
+fn withdraw(unit: &mut Unit<'_>, number: u64, amount: i64) -> Result<(), Refusal> {
+    let balance = unit.get::<Account>(account(number))?.balance;
+    if balance < amount {
+        return Err(Refusal::Overdrawn { balance });
+    }
+    Ok(unit.record::<Account>(account(number), &[AccountEvent::Withdrawn { amount }])?)
+}
+
+type Outcome = Result<Done<i64>, SubmitError<Refusal>>;
+
+/// A bank on one store; several banks may share it.
+struct Branch {
+    worker: Worker<Bank>,
+    handle: WorkerHandle<Bank>,
+}
+
+impl Branch {
+    fn on(store: &Arc<Watched>, series: u16) -> Self {
+        Self::with(store, series, Limits::default(), vec![])
+    }
+
+    fn with(store: &Arc<Watched>, series: u16, limits: Limits, listeners: Vec<Arc<dyn CommitListener>>) -> Self {
+        let shell = Shell {
+            store: Arc::clone(store) as Arc<dyn EventStore>,
+            clock: Arc::new(MemoryClock::of(&store.memory)),
+            ids: Arc::new(CountingIds::new(series)),
+            listeners,
+        };
+        let (worker, handle) = Worker::new(Bank, shell, limits);
+        Self { worker, handle }
+    }
+
+    /// Hands in the batches one after the other, each at once, and ends.
+    async fn run(self, batches: impl IntoIterator<Item = Vec<Input>>) -> Vec<Outcome> {
+        let Self { worker, handle } = self;
+        let clients = async move {
+            let mut outcomes = Vec::new();
+            for (inputs, batch) in batches.into_iter().zip(0_u64..) {
+                let submit = |(input, number)| handle.submit(input, cause(batch * 1_000 + number));
+                outcomes.extend(join_all(inputs.into_iter().zip(1_u64..).map(submit)).await);
+            }
+            outcomes
+        };
+        tokio::join!(worker.run(), clients).1
+    }
+}
+
+fn balance(outcome: &Outcome) -> i64 {
+    outcome.as_ref().expect("done").output
+}
+
+/// The sum of all events of an account, whoever wrote them.
+async fn truth(store: &MemoryStore, number: u64) -> (i64, u64) {
+    let events = store.read_streams(&[(stream(number), Version::NONE)], 1_000).await.expect("read");
+    let fold = |sum: i64, event: &Recorded| match serde_json::from_str(&event.payload).expect("an event") {
+        AccountEvent::Opened { .. } => sum,
+        AccountEvent::Deposited { amount } => sum + amount,
+        AccountEvent::Withdrawn { amount } => sum - amount,
+    };
+    (events.iter().fold(0, fold), events.len() as u64)
+}
+
+#[tokio::test]
+async fn what_has_queued_up_becomes_one_commit() {
+    let store = Watched::new(memory());
+    let inputs = (1..=100).map(|number| Input::Deposit(number % 10, 1)).collect();
+    let outcomes = Branch::on(&store, 1).run([inputs]).await;
+    assert!(outcomes.iter().all(Result::is_ok));
+    assert_eq!((store.commits(), store.reads()), (1, 1));
+    assert_eq!(truth(&store.memory, 3).await, (10, 10));
+}
+
+#[tokio::test]
+async fn a_refused_input_leaves_no_trace_while_its_neighbours_commit() {
+    let store = Watched::new(memory());
+    let inputs =
+        vec![Input::Deposit(1, 50), Input::Transfer(1, 2, 80), Input::Transfer(1, 2, 30), Input::Deposit(2, 1)];
+    let outcomes = Branch::on(&store, 1).run([inputs]).await;
+    assert!(matches!(outcomes[1], Err(SubmitError::Rejected(Refusal::Overdrawn { balance: 50 }))), "{:?}", outcomes[1]);
+    assert_eq!((balance(&outcomes[2]), balance(&outcomes[3])), (20, 31));
+    assert_eq!(truth(&store.memory, 1).await, (20, 2));
+    assert_eq!(truth(&store.memory, 2).await, (31, 2));
+    assert_eq!(store.commits(), 1);
+}
+
+#[tokio::test]
+async fn a_conflict_with_another_writer_is_decided_again_on_the_truth() {
+    let store = Watched::new(memory());
+    Branch::on(&store, 1).run([vec![Input::Deposit(1, 100)]]).await;
+    let other = Branch::on(&Watched::new(Arc::clone(&store.memory)), 2);
+    store.before_next_commit(async move {
+        other.run([vec![Input::Withdraw(1, 60)]]).await;
+    });
+    let outcomes = Branch::on(&store, 3).run([vec![Input::Withdraw(1, 60), Input::Withdraw(1, 40)]]).await;
+    assert!(matches!(outcomes[0], Err(SubmitError::Rejected(Refusal::Overdrawn { balance: 40 }))), "{:?}", outcomes[0]);
+    assert_eq!(balance(&outcomes[1]), 0);
+    assert_eq!(truth(&store.memory, 1).await, (0, 3));
+}
+
+#[tokio::test]
+async fn a_stream_taken_for_new_is_not_read_and_loaded_when_it_exists() {
+    let store = Watched::new(memory());
+    Branch::on(&store, 1).run([vec![Input::Open(1, "Ana".to_owned())]]).await;
+    assert_eq!(store.reads(), 0);
+
+    let inputs = vec![Input::Open(1, "Ben".to_owned()), Input::Open(2, "Cem".to_owned())];
+    let outcomes = Branch::on(&store, 2).run([inputs]).await;
+    assert!(matches!(outcomes[0], Err(SubmitError::Rejected(Refusal::AlreadyOpen))), "{:?}", outcomes[0]);
+    assert_eq!(balance(&outcomes[1]), 0);
+    assert_eq!((store.commits(), store.reads()), (3, 1), "one refused, one on the truth");
+    assert_eq!((truth(&store.memory, 1).await.1, truth(&store.memory, 2).await.1), (1, 1));
+}
+
+#[tokio::test]
+async fn a_batch_that_is_delivered_again_is_recognized_in_one_go() {
+    let store = Watched::new(memory());
+    let inputs: Vec<Input> = (1..=100).map(|number| Input::Open(number, "Ana".to_owned())).collect();
+    Branch::on(&store, 1).run([inputs.clone()]).await;
+    let outcomes = Branch::on(&store, 2).run([inputs]).await;
+    let known = |outcome| matches!(outcome, &Err(SubmitError::Rejected(Refusal::AlreadyOpen)));
+    assert!(outcomes.iter().all(known), "{:?}", outcomes.iter().find(|outcome| !known(outcome)));
+    assert_eq!((store.commits(), store.reads()), (2, 1));
+}
+
+#[tokio::test]
+async fn an_input_that_writes_nothing_to_an_unseen_stream_is_run_again_on_the_loaded_one() {
+    let store = Watched::new(memory());
+    Branch::on(&store, 1).run([vec![Input::Deposit(1, 7)]]).await;
+    let outcomes = Branch::on(&store, 2).run([vec![Input::Balance(1)]]).await;
+    assert_eq!(balance(&outcomes[0]), 7);
+    assert!(outcomes[0].as_ref().is_ok_and(|done| done.committed.is_none()), "nothing to store");
+    assert_eq!(store.commits(), 1);
+}
+
+#[tokio::test]
+async fn a_refusal_on_a_stale_state_is_decided_again_on_the_truth() {
+    let store = Watched::new(memory());
+    let Branch { worker, handle } = Branch::on(&store, 1);
+    let clients = async {
+        let cached = handle.submit(Input::Deposit(1, 10), cause(1)).await;
+        assert_eq!(balance(&cached), 10);
+        Branch::on(&store, 2).run([vec![Input::Deposit(1, 90)]]).await;
+        let outcome = handle.submit(Input::Withdraw(1, 60), cause(2)).await;
+        assert_eq!(balance(&outcome), 40);
+        Branch::on(&store, 3).run([vec![Input::Deposit(1, 2)]]).await;
+        let outcome = handle.submit(Input::Balance(1), cause(3)).await;
+        assert_eq!(balance(&outcome), 42);
+        drop(handle);
+    };
+    tokio::join!(worker.run(), clients);
+}
+
+#[tokio::test]
+async fn one_unstorable_input_of_a_batch_is_isolated() {
+    let store = Watched::new(memory());
+    let mut inputs: Vec<Input> = (1..=50).map(|number| Input::Open(number, "Ana".to_owned())).collect();
+    inputs[33] = Input::Open(34, "too long".repeat(200_000));
+    let outcomes = Branch::on(&store, 1).run([inputs]).await;
+    for (outcome, number) in outcomes.iter().zip(1..) {
+        match outcome {
+            Err(SubmitError::Unstorable(_)) => assert_eq!(number, 34),
+            outcome => assert_eq!(balance(outcome), 0),
+        }
+        assert_eq!(truth(&store.memory, number).await.1, u64::from(number != 34));
+    }
+}
+
+#[tokio::test]
+async fn a_message_that_was_handled_before_is_dropped_alone() {
+    let store = Watched::new(memory());
+    let told: Vec<Input> = (1..=8).map(|number| Input::Told(number, 5)).collect();
+    Branch::on(&store, 1).run([told[..1].to_vec()]).await;
+    let outcomes = Branch::on(&store, 2).run([told]).await;
+    assert!(matches!(outcomes[0], Err(SubmitError::Duplicate)), "{:?}", outcomes[0]);
+    assert!(outcomes[1..].iter().all(|outcome| balance(outcome) == 5));
+    assert_eq!(truth(&store.memory, 1).await, (5, 1));
+}
+
+#[tokio::test]
+async fn a_caller_that_goes_away_changes_nothing() {
+    let store = Watched::new(memory());
+    let Branch { worker, handle } = Branch::on(&store, 1);
+    let clients = async {
+        let mut gone = Box::pin(handle.submit(Input::Deposit(1, 10), cause(1)));
+        assert!(futures::poll!(gone.as_mut()).is_pending());
+        drop(gone);
+        assert_eq!(balance(&handle.submit(Input::Deposit(1, 1), cause(2)).await), 11);
+        drop(handle);
+    };
+    tokio::join!(worker.run(), clients);
+    assert_eq!(truth(&store.memory, 1).await, (11, 2));
+}
+
+#[tokio::test]
+async fn while_the_store_is_away_nothing_is_believed_done() {
+    let store = Watched::new(memory());
+    let Branch { worker, handle } = Branch::on(&store, 1);
+    let clients = async {
+        assert_eq!(balance(&handle.submit(Input::Deposit(1, 10), cause(1)).await), 10);
+        store.fail_next_commit(CommitError::Unavailable("away".into()));
+        let outcome = handle.submit(Input::Deposit(1, 10), cause(2)).await;
+        assert!(matches!(outcome, Err(SubmitError::Unavailable(_))), "{outcome:?}");
+        assert_eq!(balance(&handle.submit(Input::Balance(1), cause(3)).await), 10);
+        drop(handle);
+    };
+    tokio::join!(worker.run(), clients);
+}
+
+#[tokio::test]
+async fn a_commit_that_took_place_unheard_is_seen_by_the_next_input() {
+    let store = Watched::new(memory());
+    let Branch { worker, handle } = Branch::on(&store, 1);
+    let clients = async {
+        store.lose_next_answer();
+        let outcome = handle.submit(Input::Deposit(1, 10), cause(2)).await;
+        assert!(matches!(outcome, Err(SubmitError::Unavailable(_))), "{outcome:?}");
+        assert_eq!(balance(&handle.submit(Input::Deposit(1, 1), cause(3)).await), 11);
+        drop(handle);
+    };
+    tokio::join!(worker.run(), clients);
+}
+
+#[tokio::test]
+async fn a_batch_that_loses_every_race_is_given_back() {
+    let store = Watched::new(memory());
+    store.conflict_always(stream(1));
+    let limits = Limits { attempts_max: 5, ..Limits::default() };
+    let outcomes = Branch::with(&store, 1, limits, vec![]).run([vec![Input::Deposit(1, 1)]]).await;
+    assert!(matches!(outcomes[0], Err(SubmitError::Unavailable(_))), "{:?}", outcomes[0]);
+    assert!(store.commits() < 5);
+}
+
+#[tokio::test]
+async fn several_workers_on_one_store_lose_nothing() {
+    let memory = memory();
+    let branches = (1..=4).map(|series| Branch::on(&Watched::new(Arc::clone(&memory)), series));
+    let batches = || (0..20).map(|_| vec![Input::Deposit(1, 1), Input::Transfer(1, 2, 1)]);
+    join_all(branches.map(|branch| branch.run(batches()))).await;
+    assert_eq!((truth(&memory, 1).await, truth(&memory, 2).await), ((0, 160), (80, 80)));
+}
+
+#[tokio::test]
+async fn a_parked_message_is_kept_with_its_batch() {
+    let store = Watched::new(memory());
+    let Branch { worker, handle } = Branch::on(&store, 1);
+    let clients = async {
+        let letter = DeadLetter {
+            consumer: "bank".to_owned(),
+            message: message(1).to_string(),
+            subject: "farmera.bank".to_owned(),
+            headers: "no JSON".to_owned(),
+            body: vec![1],
+            reason: "a\0b".to_owned(),
+        };
+        let (parked, done) = tokio::join!(handle.park(letter, cause(1)), handle.submit(Input::Deposit(1, 1), cause(2)));
+        parked.expect("parked");
+        assert_eq!(balance(&done), 1);
+        drop(handle);
+    };
+    tokio::join!(worker.run(), clients);
+    assert_eq!(store.commits(), 1);
+    assert_eq!(store.memory.dead_letters(0, 10).await.expect("read").len(), 1);
+}
+
+#[derive(Default)]
+struct Heard(Mutex<Vec<(u64, Committed)>>);
+
+impl CommitListener for Heard {
+    fn committed(&self, events: &Arc<[Recorded]>, committed: Committed) {
+        let mut heard = self.0.lock().expect("not poisoned");
+        heard.extend(events.iter().map(|event| (event.version.get(), committed)));
+    }
+}
+
+#[tokio::test]
+async fn listeners_hear_of_each_commit_once_and_in_order() {
+    let store = Watched::new(memory());
+    let heard = Arc::new(Heard::default());
+    let branch = Branch::with(&store, 1, Limits::default(), vec![Arc::clone(&heard) as Arc<dyn CommitListener>]);
+    let batches =
+        [vec![Input::Deposit(1, 1), Input::Deposit(1, 1)], vec![Input::Balance(1)], vec![Input::Withdraw(1, 2)]];
+    let outcomes = branch.run(batches).await;
+    let heard = heard.0.lock().expect("not poisoned");
+    assert_eq!(heard.iter().map(|(version, _)| *version).collect::<Vec<_>>(), [1, 2, 3]);
+    let committed = outcomes.iter().filter_map(|outcome| outcome.as_ref().ok()?.committed).collect::<Vec<_>>();
+    assert_eq!(heard.iter().map(|(_, committed)| *committed).collect::<Vec<_>>(), committed);
+}
+
+#[tokio::test]
+async fn whoever_comes_after_the_end_is_told_so() {
+    let Branch { worker, handle } = Branch::on(&Watched::new(memory()), 1);
+    drop(worker);
+    let outcome = handle.submit(Input::Balance(1), cause(1)).await;
+    assert!(matches!(outcome, Err(SubmitError::Stopping)), "{outcome:?}");
+}

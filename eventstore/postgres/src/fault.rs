@@ -59,8 +59,9 @@ fn kind(error: &dyn DatabaseError) -> Kind {
 /// Is the connection of no use any more?
 pub(crate) fn is_broken(error: &sqlx::Error) -> bool {
     match error.as_database_error().and_then(DatabaseError::code) {
-        // Connection exceptions; the server is going down, or somebody ended our session.
-        Some(code) => matches!(code.as_bytes(), [b'0', b'8', ..] | [b'5', b'7', b'P', ..]),
+        // Connection exceptions; the server is going down, or somebody ended our session; it was demoted to a replica
+        // (read_only_sql_transaction): the primary is behind a new connection.
+        Some(code) => matches!(code.as_bytes(), [b'0', b'8', ..] | [b'5', b'7', b'P', ..] | b"25006"),
         None => matches!(
             error,
             sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::Protocol(_) | sqlx::Error::WorkerCrashed

@@ -23,7 +23,7 @@ with ready as (
     where due <= now()
     and (claimed_until is null or claimed_until <= now())
     and category = any($1::text[])
-    order by due, stream_id
+    order by due, stream_id, category
     limit $2
     for update skip locked
 ),
@@ -83,7 +83,7 @@ select
     claimed.due
 from (values (1)) as always
 left join claimed on true
-order by claimed.due, claimed.stream_id";
+order by claimed.due, claimed.stream_id, claimed.category";
 
 impl PostgresStore {
     pub(crate) async fn claim(

@@ -64,8 +64,10 @@ impl Data {
     /// Looks first, then writes: nothing fails after the first change.
     pub(super) fn commit(&mut self, mut commit: Commit) -> Result<Committed, CommitError> {
         commit.check().and_then(|()| json(&commit)).map_err(|reason| CommitError::Refused(reason.into()))?;
-        self.check_inbox(&commit.inbox)?;
+        commit.inbox.sort_unstable();
         commit.appends.sort_unstable_by_key(|append| append.stream);
+        commit.dead_letters.sort_by(|one, other| (&one.consumer, &one.message).cmp(&(&other.consumer, &other.message)));
+        self.check_inbox(&commit.inbox)?;
         commit.appends.iter().try_for_each(|append| self.check_version(append))?;
 
         self.tx += 1;
@@ -84,7 +86,8 @@ impl Data {
 
     fn check_inbox(&self, inbox: &[InboxEntry]) -> Result<(), CommitError> {
         let mut new = HashSet::new();
-        match inbox.iter().find(|entry| self.inbox.contains(*entry) || !new.insert(*entry)) {
+        let handled = inbox.iter().find(|entry| self.inbox.contains(*entry));
+        match handled.or_else(|| inbox.iter().find(|entry| !new.insert(*entry))) {
             Some(InboxEntry { consumer, message }) => {
                 Err(CommitError::Duplicate { consumer: consumer.clone(), message: *message })
             }
@@ -200,12 +203,16 @@ impl Data {
             ready.map(|(stream, timer)| DueTimer { stream: *stream, due: timer.due }).collect();
         due.sort_by_key(|timer| (timer.due, timer.stream));
         due.truncate(limit.clamp(1, 1_000));
+        let left =
+            self.timers.iter().filter(|(stream, _)| ours(stream) && due.iter().all(|timer| timer.stream != **stream));
+        let next = left.map(|(_, timer)| if timer.ready() <= now { timer.due } else { timer.ready() }).min();
+        let lease_end = (!due.is_empty()).then(|| later(now, lease));
+        let next = next.into_iter().chain(lease_end).min();
         for claimed in &due {
             if let Some(timer) = self.timers.get_mut(&claimed.stream) {
-                timer.claimed_until = Some(later(now, lease));
+                timer.claimed_until = lease_end;
             }
         }
-        let next = self.timers.iter().filter(|(stream, _)| ours(stream)).map(|(_, timer)| timer.ready()).min();
         DueTimers { due, now, next }
     }
 }

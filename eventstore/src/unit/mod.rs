@@ -61,6 +61,7 @@ pub struct Unit<'a> {
     dead_letters: Vec<DeadLetter>,
     before: Vec<Before>,
     inbox_before: usize,
+    dead_letters_before: usize,
     /// Streams taken for new without a look, and whether this input has appended to them.
     assumed: HashMap<StreamId, Fold>,
     assumed_now: Vec<(StreamId, Fold)>,
@@ -90,6 +91,7 @@ impl<'a> Unit<'a> {
             dead_letters: Vec::new(),
             before: Vec::new(),
             inbox_before: 0,
+            dead_letters_before: 0,
             assumed: HashMap::new(),
             assumed_now: Vec::new(),
             needs: BTreeMap::new(),
@@ -212,7 +214,8 @@ impl<'a> Unit<'a> {
         let known = self.cache.get_mut(stream).ok_or(Need::NotLoaded(stream))?.wake;
         let (timer, wake) = match (due, known) {
             (None, Wake::Asleep) => return Ok(()),
-            (Some(due), Wake::At(armed)) if armed <= due => return Ok(()),
+            // One that is due already may be in another process' hands, which arms it to what it thinks.
+            (Some(due), Wake::At(armed)) if armed <= due && armed > self.now => return Ok(()),
             (None, Wake::Unknown | Wake::At(_)) => (TimerChange::Disarm { stream }, Wake::Asleep),
             (Some(due), Wake::Unknown | Wake::Asleep | Wake::At(_)) => {
                 (TimerChange::Arm { stream, due }, Wake::At(due))
@@ -243,7 +246,7 @@ impl<'a> Unit<'a> {
 
     /// Parks a message.
     pub fn park(&mut self, letter: DeadLetter) {
-        self.dead_letters.push(letter);
+        self.dead_letters.push(letter.into_storable());
     }
 
     fn at_hand<A: Aggregate>(&mut self, stream: StreamId) -> Result<&A, Need> {

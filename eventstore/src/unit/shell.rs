@@ -15,6 +15,7 @@ impl Unit<'_> {
         self.looked_at.clear();
         self.wrote = false;
         self.inbox_before = self.inbox.len();
+        self.dead_letters_before = self.dead_letters.len();
     }
 
     /// Ends an input that was accepted.
@@ -28,9 +29,8 @@ impl Unit<'_> {
 
     /// Ends an input that was refused: whatever it recorded is taken back.
     pub fn refuse(&mut self) {
-        self.look_at_unwritten_assumptions();
-        self.doubt();
         self.inbox.truncate(self.inbox_before);
+        self.dead_letters.truncate(self.dead_letters_before);
         for before in std::mem::take(&mut self.before) {
             let untouched = before.events == 0 && before.timer.is_none();
             if untouched {
@@ -41,6 +41,9 @@ impl Unit<'_> {
             }
             self.cache.insert(before.stream, before.cached);
         }
+        // After the taking back: what the input had written checks nothing any more.
+        self.look_at_unwritten_assumptions();
+        self.doubt();
     }
 
     /// The streams that the inputs so far asked for and did not get.
@@ -122,12 +125,14 @@ impl Unit<'_> {
         self.doubtful.clear();
     }
 
-    /// Takes everything back after a conflict on `stream`, so that the batch can run again on what is true.
+    /// Takes everything back after a conflict on `stream`, so that the batch can run again on what is true. When it was
+    /// taken for new, all that were are looked at now: a batch that is delivered again is wrong about each of them, and
+    /// would otherwise find out one conflict at a time.
     pub fn conflict(&mut self, stream: StreamId) {
-        let assumed = self.assumed.get(&stream).copied();
+        let assumed = self.assumed.clone();
         self.forget();
-        if let Some(fold) = assumed {
-            self.needs.insert(stream, fold);
+        if assumed.contains_key(&stream) {
+            self.needs.extend(assumed);
         }
     }
 

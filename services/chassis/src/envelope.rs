@@ -4,6 +4,7 @@
 //! CloudEvents core 1.0.2, its NATS protocol binding 3.1, and the extensions for correlation and sequence.
 
 use async_nats::HeaderMap;
+use bytes::Bytes;
 use chrono::{DateTime, SecondsFormat, Utc};
 use eventstore::{Actor, Cause, Recorded, TraceContext};
 use farmera_proto::events::Event;
@@ -60,7 +61,7 @@ pub struct Incoming {
     /// The service that published it: `/farmera/orders`.
     pub source: String,
     /// The body.
-    pub body: Vec<u8>,
+    pub body: Bytes,
 }
 
 /// Why a message is no message of ours. It will not get better by trying again.
@@ -100,7 +101,7 @@ impl Incoming {
     ///
     /// # Errors
     /// [`EnvelopeError`]: the message is to be parked.
-    pub fn open(subject: &str, headers: &HeaderMap, body: &[u8]) -> Result<Self, EnvelopeError> {
+    pub fn open(subject: &str, headers: &HeaderMap, body: &Bytes) -> Result<Self, EnvelopeError> {
         let text = |name: &'static str| headers.get(name).map(|value| value.as_str().to_owned());
         let required = |name: &'static str| text(name).ok_or(EnvelopeError::Missing(name));
         let uuid = |name: &'static str| -> Result<Uuid, EnvelopeError> {
@@ -119,7 +120,7 @@ impl Incoming {
             causation: uuid("ce-causationid")?,
             trace: text("traceparent").map(TraceContext),
             source: required("ce-source")?,
-            body: body.to_vec(),
+            body: body.clone(),
         })
     }
 }
@@ -193,7 +194,7 @@ mod tests {
     #[test]
     fn what_is_sealed_can_be_opened() {
         let sealed = seal_repeat("/farmera/orders", outgoing(), "order/1", DateTime::default(), &cause());
-        let opened = Incoming::open(sealed.subject, &sealed.headers, &sealed.body).unwrap();
+        let opened = Incoming::open(sealed.subject, &sealed.headers, &Bytes::from(sealed.body)).unwrap();
         assert_eq!((opened.correlation, opened.causation), (Uuid::from_u128(1), Uuid::from_u128(2)));
         assert_eq!(opened.trace, cause().trace);
         assert_eq!(opened.message_type, "farmera.orders.v1.OrderPlaced");
@@ -202,11 +203,11 @@ mod tests {
     #[test]
     fn a_message_without_our_headers_is_refused_by_name() {
         let mut headers = HeaderMap::new();
-        assert_eq!(Incoming::open("x", &headers, b"").unwrap_err(), EnvelopeError::Missing("ce-specversion"));
+        assert_eq!(Incoming::open("x", &headers, &Bytes::new()).unwrap_err(), EnvelopeError::Missing("ce-specversion"));
         headers.insert("ce-specversion", "1.0");
         headers.insert("ce-type", "t");
         headers.insert("ce-id", "seven");
-        let error = Incoming::open("x", &headers, b"").unwrap_err();
+        let error = Incoming::open("x", &headers, &Bytes::new()).unwrap_err();
         assert_eq!(error.to_string(), "header ce-id is \"seven\": expected a UUID");
     }
 }

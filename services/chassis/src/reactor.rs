@@ -7,6 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_nats::HeaderMap;
 use async_nats::jetstream::consumer::{self, pull};
 use async_nats::jetstream::{AckKind, Message};
 use eventstore::DeadLetter;
@@ -134,8 +135,9 @@ async fn listen(spec: &ConsumerSpec, mut messages: pull::Stream, react: &dyn Rea
 }
 
 async fn handle(spec: &ConsumerSpec, message: Message, react: &dyn React) {
-    let headers = message.headers.clone().unwrap_or_default();
-    let handled = match Incoming::open(&message.subject, &headers, &message.payload) {
+    let none = HeaderMap::new();
+    let headers = message.headers.as_ref().unwrap_or(&none);
+    let handled = match Incoming::open(&message.subject, headers, &message.payload) {
         Ok(incoming) => react.react(incoming).await,
         Err(malformed) => Err(NotHandled::Poison(malformed.to_string())),
     };
@@ -174,7 +176,7 @@ fn dead_letter(spec: &ConsumerSpec, message: &Message, reason: String) -> DeadLe
     let headers: serde_json::Map<String, serde_json::Value> = message
         .headers
         .iter()
-        .flat_map(async_nats::HeaderMap::iter)
+        .flat_map(HeaderMap::iter)
         .map(|(name, values)| (name.to_string(), values.iter().map(|value| value.as_str().replace('\0', "")).collect()))
         .collect();
     let id = message.headers.as_ref().and_then(|headers| headers.get(async_nats::header::NATS_MESSAGE_ID));

@@ -135,10 +135,10 @@ mod tests {
         let expected = "\
 place-order v1 compensated  saga s of order o
   cause: card declined
-  #      TIME  STEP               TRY  FORWARD   UNDO  DETAIL
+  #      TIME  STEP               TRY  FORWARD   UNDO    DETAIL
   1   +0.0 ms  (saga)                  started
   2   +1.2 ms  authorize-payment    1  rejected
-  3  +12.0 ms  reserve-inventory    1            done";
+  3  +12.0 ms  reserve-inventory    1            undone";
         assert_eq!(render(&saga, &timeline, Paint::plain()), expected);
     }
 }

@@ -234,7 +234,7 @@ mod tests {
             causation: Uuid::from_u128(2),
             trace: None,
             source: "/farmera/orders".to_owned(),
-            body: body.as_bytes().to_vec(),
+            body: body.as_bytes().to_vec().into(),
         }
     }
 

@@ -64,7 +64,7 @@ pub enum Unreadable {
 /// # Errors
 /// [`Unreadable`]: park it.
 pub fn parse(message: &Incoming) -> Result<Request, Unreadable> {
-    let body = message.body.as_slice();
+    let body = message.body.as_ref();
     match message.subject.as_str() {
         RESERVATION_REQUESTED => {
             let asked: orders::InventoryReservationRequested = read(body, "InventoryReservationRequested")?;

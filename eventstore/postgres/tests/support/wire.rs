@@ -1,4 +1,5 @@
 //! A wire to the database that can be cut at the worst moment.
+#![expect(clippy::indexing_slicing, reason = "helpers of tests")]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};

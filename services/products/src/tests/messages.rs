@@ -16,7 +16,7 @@ fn incoming(subject: &str, body: &str) -> Incoming {
         causation: Uuid::from_u128(3),
         trace: None,
         source: "/farmera/orders".to_owned(),
-        body: body.as_bytes().to_vec(),
+        body: body.as_bytes().to_vec().into(),
     }
 }
 

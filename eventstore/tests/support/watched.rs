@@ -1,0 +1,135 @@
+//! A store that counts, and that fails when it is told to.
+
+use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use eventstore::memory::MemoryStore;
+use eventstore::{
+    Category, Commit, CommitError, Committed, Cursor, DueTimers, EventStore, ReadError, Recorded, StoredDeadLetter,
+    StreamId, TxId, Version,
+};
+use uuid::Uuid;
+
+enum Plan {
+    /// Somebody else does something first.
+    First(Pin<Box<dyn Future<Output = ()> + Send>>),
+    Fail(CommitError),
+    LoseAnswer,
+    Conflicts(StreamId),
+}
+
+pub struct Watched {
+    pub memory: Arc<MemoryStore>,
+    commits: AtomicUsize,
+    reads: AtomicUsize,
+    plan: Mutex<Option<Plan>>,
+}
+
+impl Watched {
+    pub fn new(memory: Arc<MemoryStore>) -> Arc<Self> {
+        Arc::new(Self { memory, commits: AtomicUsize::new(0), reads: AtomicUsize::new(0), plan: Mutex::new(None) })
+    }
+
+    /// Commits that were asked for.
+    pub fn commits(&self) -> usize {
+        self.commits.load(Ordering::SeqCst)
+    }
+
+    /// Reads of streams that were asked for.
+    pub fn reads(&self) -> usize {
+        self.reads.load(Ordering::SeqCst)
+    }
+
+    pub fn before_next_commit(&self, first: impl Future<Output = ()> + Send + 'static) {
+        self.set(Plan::First(Box::pin(first)));
+    }
+
+    pub fn fail_next_commit(&self, error: CommitError) {
+        self.set(Plan::Fail(error));
+    }
+
+    pub fn lose_next_answer(&self) {
+        self.set(Plan::LoseAnswer);
+    }
+
+    pub fn conflict_always(&self, stream: StreamId) {
+        self.set(Plan::Conflicts(stream));
+    }
+
+    fn set(&self, plan: Plan) {
+        *self.plan.lock().expect("not poisoned") = Some(plan);
+    }
+}
+
+#[async_trait::async_trait]
+impl EventStore for Watched {
+    async fn commit(&self, commit: Commit) -> Result<Committed, CommitError> {
+        self.commits.fetch_add(1, Ordering::SeqCst);
+        let plan = self.plan.lock().expect("not poisoned").take();
+        match plan {
+            None => self.memory.commit(commit).await,
+            Some(Plan::First(first)) => {
+                first.await;
+                self.memory.commit(commit).await
+            }
+            Some(Plan::Fail(error)) => Err(error),
+            Some(Plan::LoseAnswer) => {
+                self.memory.commit(commit).await?;
+                Err(CommitError::Unavailable("the answer is lost".into()))
+            }
+            Some(Plan::Conflicts(stream)) => {
+                self.conflict_always(stream);
+                Err(CommitError::Conflict { stream, expected: Version::NONE, actual: Version::NONE })
+            }
+        }
+    }
+
+    async fn read_streams(&self, streams: &[(StreamId, Version)], limit: usize) -> Result<Vec<Recorded>, ReadError> {
+        self.reads.fetch_add(1, Ordering::SeqCst);
+        self.memory.read_streams(streams, limit).await
+    }
+
+    async fn read_stream_backwards(&self, stream: StreamId, limit: usize) -> Result<Vec<Recorded>, ReadError> {
+        self.memory.read_stream_backwards(stream, limit).await
+    }
+
+    async fn read_log(&self, after: Cursor, categories: &[Category], limit: usize) -> Result<Vec<Recorded>, ReadError> {
+        self.memory.read_log(after, categories, limit).await
+    }
+
+    async fn outbox_pending(&self, age: Duration, limit: usize) -> Result<Vec<TxId>, ReadError> {
+        self.memory.outbox_pending(age, limit).await
+    }
+
+    async fn read_transactions(&self, txs: &[TxId], categories: &[Category]) -> Result<Vec<Recorded>, ReadError> {
+        self.memory.read_transactions(txs, categories).await
+    }
+
+    async fn outbox_published(&self, txs: &[TxId]) -> Result<(), ReadError> {
+        self.memory.outbox_published(txs).await
+    }
+
+    async fn claim_due_timers(
+        &self,
+        categories: &[Category],
+        limit: usize,
+        lease: Duration,
+    ) -> Result<DueTimers, ReadError> {
+        self.memory.claim_due_timers(categories, limit, lease).await
+    }
+
+    async fn inbox_seen(&self, consumer: &str, messages: &[Uuid]) -> Result<Vec<Uuid>, ReadError> {
+        self.memory.inbox_seen(consumer, messages).await
+    }
+
+    async fn dead_letters(&self, after: i64, limit: usize) -> Result<Vec<StoredDeadLetter>, ReadError> {
+        self.memory.dead_letters(after, limit).await
+    }
+
+    async fn now(&self) -> Result<DateTime<Utc>, ReadError> {
+        self.memory.now().await
+    }
+}
