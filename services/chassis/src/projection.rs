@@ -19,8 +19,9 @@ use crate::shutdown::Shutdown;
 
 /// Events in one transaction.
 const BATCH: usize = 2_000;
-/// Between two batches, so that events gather; a read model may lag, orders may not.
-const PAUSE: Duration = Duration::from_millis(20);
+/// Between two batches, unless a projection says otherwise, so that the events of one thing gather and become one row
+/// change; a read model may lag, orders may not.
+const PAUSE: Duration = Duration::from_millis(250);
 /// Without being told of a commit, look this often: another replica may have written.
 const POLL: Duration = Duration::from_secs(1);
 const BACKOFF: Duration = Duration::from_secs(1);
@@ -54,6 +55,11 @@ pub trait Projection: Send + Sync + 'static {
 
     /// The streams it is made from.
     fn categories(&self) -> &'static [Category];
+
+    /// How long events may gather before they are applied: how far the read model may lag behind under load.
+    fn pause(&self) -> Duration {
+        PAUSE
+    }
 
     /// Applies events, in commit order, on a connection with an open transaction.
     ///
@@ -120,12 +126,16 @@ impl<P: Projection> Follower<P> {
     pub async fn run(self, mut shutdown: Shutdown) {
         let mut place = Place::default();
         while !shutdown.is_triggered() {
+            let mut idle = false;
             let pause = match self.follow_once(&mut place).await {
-                Ok(0) => POLL,
-                Ok(_) => PAUSE,
+                Ok(0) => {
+                    idle = true;
+                    POLL
+                }
+                Ok(_) => self.projection.pause(),
                 Err(ProjectionError::Overtaken) => {
                     place = Place::default();
-                    PAUSE
+                    self.projection.pause()
                 }
                 Err(failed) => {
                     self.failed(&failed);
@@ -135,7 +145,7 @@ impl<P: Projection> Follower<P> {
             };
             tokio::select! {
                 () = shutdown.triggered() => {}
-                () = self.nudge.0.notified(), if pause == POLL => {}
+                () = self.nudge.0.notified(), if idle => {}
                 () = sleep(pause) => {}
             }
         }
@@ -174,10 +184,11 @@ impl<P: Projection> Follower<P> {
         };
         let work = async {
             sqlx::query("begin").execute(&mut connection).await?;
-            self.projection.apply(&mut connection, events).await?;
+            // First, so that its row lock keeps other replicas from applying the same events.
             if !move_cursor(&mut connection, self.projection.name(), from, to).await? {
                 return Err(ProjectionError::Overtaken);
             }
+            self.projection.apply(&mut connection, events).await?;
             sqlx::query("commit").execute(&mut connection).await?;
             Ok(())
         };

@@ -36,6 +36,8 @@ pub const UNACKNOWLEDGED_MAX: usize = 2_048;
 /// How long a commit may wait in the outbox before the sweep takes it for forgotten.
 pub const SWEEP_AGE: Duration = Duration::from_secs(3);
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
+/// How often it is tried to begin.
+const OPEN_INTERVAL: Duration = Duration::from_millis(100);
 const SWEEP_TRANSACTIONS: usize = 256;
 /// Published transactions wait this long, or until there are [`MARKS_MAX`], to leave the outbox together.
 const MARK_DELAY: Duration = Duration::from_millis(50);
@@ -98,6 +100,8 @@ pub struct Relay {
     unacknowledged: FuturesUnordered<future::BoxFuture<'static, (Option<TxId>, bool)>>,
     marks: Vec<TxId>,
     mark_at: Instant,
+    /// True while the stream is known to be there; before, publishing would only lose messages.
+    open: bool,
 }
 
 /// Why a sweep stopped before its end. It is tried again.
@@ -176,6 +180,7 @@ impl Relay {
             unacknowledged: FuturesUnordered::new(),
             marks: Vec::new(),
             mark_at: Instant::now(),
+            open: false,
         };
         (relay, RelayHandle(sender))
     }
@@ -184,14 +189,18 @@ impl Relay {
     pub async fn run(mut self) {
         let mut sweep = interval(SWEEP_INTERVAL);
         sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut age = Duration::ZERO;
         let mut handoffs = Vec::new();
         loop {
             tokio::select! {
                 biased;
                 Some(done) = self.unacknowledged.next(), if !self.unacknowledged.is_empty() => self.acknowledged(done),
                 () = sleep_until(self.mark_at), if !self.marks.is_empty() => self.mark().await,
-                _ = sweep.tick() => age = self.try_sweep(age).await,
+                _ = sweep.tick() => {
+                    self.try_sweep().await;
+                    if !self.outlet.broker.is_connected() {
+                        sweep.reset_after(OPEN_INTERVAL);
+                    }
+                }
                 count = self.handoffs.recv_many(&mut handoffs, 64), if self.unacknowledged.len() < UNACKNOWLEDGED_MAX => {
                     if count == 0 {
                         break;
@@ -205,13 +214,15 @@ impl Relay {
         self.finish().await;
     }
 
-    /// Sweeps if the broker is there; returns the age for the next time.
-    async fn try_sweep(&mut self, age: Duration) -> Duration {
+    /// Sweeps if the broker is there: everything when it was away until now, else what has waited too long.
+    async fn try_sweep(&mut self) {
         if !self.outlet.broker.is_connected() {
-            return Duration::ZERO;
+            self.open = false;
+            return;
         }
+        let age = if self.open { SWEEP_AGE } else { Duration::ZERO };
         let swept = async {
-            if age.is_zero() {
+            if !self.open {
                 self.outlet.broker.ensure_stream(self.outlet.spec.stream).await?;
             }
             self.outlet.sweep_once(age).await
@@ -223,7 +234,7 @@ impl Relay {
                     metrics::counter!("farmera_relay_swept_total").increment(count as u64);
                 }
                 self.component.up();
-                SWEEP_AGE
+                self.open = true;
             }
             Err(failed) => {
                 warn!(
@@ -231,13 +242,13 @@ impl Relay {
                     "cannot publish what waits in the outbox; trying again"
                 );
                 self.component.down(failed.to_string());
-                Duration::ZERO
+                self.open = false;
             }
         }
     }
 
     async fn publish_handoff(&mut self, handoff: Handoff) {
-        if !self.outlet.broker.is_connected() {
+        if !self.open || !self.outlet.broker.is_connected() {
             return; // it is in the outbox
         }
         let (tx, sealed) = match handoff {

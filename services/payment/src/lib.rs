@@ -112,6 +112,11 @@ fn sandbox_pool(common: &Common, connections_max: u32) -> Result<PgPool, StartEr
             ("lock_timeout", "2s"),
             ("jit", "off"),
             ("plan_cache_mode", "force_generic_plan"),
+            // A plan that was made while the table was empty, and is kept, must not be one that reads all of it.
+            ("enable_seqscan", "off"),
+            ("enable_bitmapscan", "off"),
+            ("enable_hashjoin", "off"),
+            ("enable_mergejoin", "off"),
         ]);
     let pool = PgPoolOptions::new()
         .max_connections(connections_max)

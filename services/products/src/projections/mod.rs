@@ -4,6 +4,8 @@ mod changes;
 mod lookup;
 mod rows;
 
+use std::time::Duration;
+
 use chassis::projection::{Projection, ProjectionError};
 use eventstore::{Aggregate, Category, Recorded};
 use sqlx::postgres::PgConnection;
@@ -24,6 +26,11 @@ impl Projection for CatalogueProjection {
 
     fn categories(&self) -> &'static [Category] {
         &[Farm::CATEGORY, Product::CATEGORY]
+    }
+
+    /// Whoever adds a product waits until it can be ordered.
+    fn pause(&self) -> Duration {
+        Duration::from_millis(50)
     }
 
     async fn apply(&self, connection: &mut PgConnection, events: &[Recorded]) -> Result<(), ProjectionError> {
