@@ -7,7 +7,7 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
-use tracing::{error, warn};
+use tracing::{debug, error, warn};
 
 use crate::{
     Cache, Cause, Clock, CommitError, Committed, DeadLetter, EventStore, IdSource, Need, ReadError, Recorded, StreamId,
@@ -244,7 +244,10 @@ impl<H: Handler> Worker<H> {
                     shell.committed(unit, committed);
                     return Verdict::Stored(Some(committed));
                 }
-                Err(CommitError::Conflict { stream, .. }) => unit.conflict(stream),
+                Err(CommitError::Conflict { stream, expected, actual }) => {
+                    debug!(%stream, %expected, %actual, "another writer was faster; deciding again");
+                    unit.conflict(stream);
+                }
                 Err(error) => return refused(error, unit, batch.len()),
             }
         }

@@ -156,6 +156,19 @@ async fn a_refused_input_leaves_no_trace_while_its_neighbours_commit() {
 }
 
 #[tokio::test]
+async fn inputs_that_find_out_step_by_step_what_they_need_settle_with_those_that_have_it() {
+    let store = Watched::new(memory());
+    let seed = [1, 2, 3, 4].map(|number| Input::Deposit(number, 100)).to_vec();
+    Branch::on(&store, 1).run([seed]).await;
+    // A new process with nothing at hand: deposits need one stream, a transfer a second one after the first.
+    let inputs = vec![Input::Deposit(1, 1), Input::Transfer(2, 3, 10), Input::Deposit(4, 1)];
+    let limits = Limits { attempts_max: 4, ..Limits::default() };
+    let outcomes = Branch::with(&store, 2, limits, vec![]).run([inputs]).await;
+    assert_eq!(outcomes.iter().map(balance).collect::<Vec<_>>(), [101, 90, 101]);
+    assert_eq!(store.commits(), 2);
+}
+
+#[tokio::test]
 async fn a_conflict_with_another_writer_is_decided_again_on_the_truth() {
     let store = Watched::new(memory());
     Branch::on(&store, 1).run([vec![Input::Deposit(1, 100)]]).await;

@@ -41,7 +41,8 @@ struct Staged {
 /// What must be put back when an input turns out to be refused after it has recorded something.
 struct Before {
     stream: StreamId,
-    cached: Cached,
+    /// `None` when the stream was as it was before the unit.
+    cached: Option<Cached>,
     events: usize,
     timer: Option<TimerChange>,
 }
@@ -60,6 +61,8 @@ pub struct Unit<'a> {
     inbox: Vec<InboxEntry>,
     dead_letters: Vec<DeadLetter>,
     before: Vec<Before>,
+    /// The streams that were written to, as they were before.
+    originals: HashMap<StreamId, Cached>,
     inbox_before: usize,
     dead_letters_before: usize,
     /// Streams taken for new without a look, and whether this input has appended to them.
@@ -90,6 +93,7 @@ impl<'a> Unit<'a> {
             inbox: Vec::new(),
             dead_letters: Vec::new(),
             before: Vec::new(),
+            originals: HashMap::new(),
             inbox_before: 0,
             dead_letters_before: 0,
             assumed: HashMap::new(),
@@ -275,6 +279,12 @@ impl<'a> Unit<'a> {
             return Ok(());
         }
         let cached = self.cache.get_mut(stream).ok_or(Need::NotLoaded(stream))?.clone();
+        let cached = if self.originals.contains_key(&stream) {
+            Some(cached)
+        } else {
+            self.originals.insert(stream, cached);
+            None
+        };
         let (events, timer) = self.staged.get(&stream).map_or((0, None), |staged| (staged.events.len(), staged.timer));
         self.before.push(Before { stream, cached, events, timer });
         Ok(())

@@ -1,5 +1,7 @@
 //! What the shell around a unit does with it: begin and end inputs, load, check, commit.
 
+use std::collections::HashSet;
+
 use super::Unit;
 use super::loading::Loading;
 use crate::cache::{Cached, Wake};
@@ -39,7 +41,9 @@ impl Unit<'_> {
                 staged.events.truncate(before.events);
                 staged.timer = before.timer;
             }
-            self.cache.insert(before.stream, before.cached);
+            if let Some(cached) = before.cached.or_else(|| self.originals.remove(&before.stream)) {
+                self.cache.insert(before.stream, cached);
+            }
         }
         // After the taking back: what the input had written checks nothing any more.
         self.look_at_unwritten_assumptions();
@@ -69,18 +73,24 @@ impl Unit<'_> {
         if newer.is_empty() {
             return true;
         }
+        self.restart();
         for event in newer {
             self.cache.remove(event.stream);
             self.fresh.remove(&event.stream);
         }
-        self.restart();
         false
     }
 
-    /// Forgets everything recorded, so that the batch can run again. The streams that were missing are to be
+    /// Takes everything recorded back, so that the batch can run again: what was at hand stays at hand, or inputs that
+    /// need different streams would take them from each other for ever. The streams that were missing are to be
     /// [fed](Unit::feed), then the unit is [`loaded`](Unit::loaded).
     pub fn restart(&mut self) {
+        let originals = std::mem::take(&mut self.originals);
+        let assumed: HashSet<StreamId> = self.assumed.keys().copied().collect();
         self.forget();
+        for (stream, cached) in originals.into_iter().filter(|(stream, _)| !assumed.contains(stream)) {
+            self.cache.insert(stream, cached);
+        }
         let needs = std::mem::take(&mut self.needs).into_iter();
         self.loading = needs.map(|(stream, fold)| (stream, Loading::new(fold))).collect();
     }
@@ -122,6 +132,7 @@ impl Unit<'_> {
         self.inbox.clear();
         self.dead_letters.clear();
         self.before.clear();
+        self.originals.clear();
         self.doubtful.clear();
     }
 

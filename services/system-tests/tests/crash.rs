@@ -38,7 +38,7 @@ impl Process {
         let child = Command::new(binary())
             .args(["up", "--free-ports", "--state"])
             .arg(state)
-            .env("FARMERA_LOG", "warn")
+            .env("FARMERA_LOG", std::env::var("FARMERA_LOG").unwrap_or_else(|_| "warn".to_owned()))
             .env("FARMERA_ORDERS__INVENTORY_TIMEOUT_MS", "2000")
             .env("FARMERA_ORDERS__PAYMENT_TIMEOUT_MS", "4000")
             .env("FARMERA_ORDERS__NOTIFICATION_TIMEOUT_MS", "2000")

@@ -1,6 +1,6 @@
 //! Orders through real gRPC, a real Postgres and a real nats-server.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
+#![expect(clippy::expect_used, reason = "a test fails by panicking")]
 
 mod support;
 
