@@ -1,6 +1,7 @@
 mod loading;
 mod shell;
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
@@ -279,11 +280,12 @@ impl<'a> Unit<'a> {
             return Ok(());
         }
         let cached = self.cache.get_mut(stream).ok_or(Need::NotLoaded(stream))?.clone();
-        let cached = if self.originals.contains_key(&stream) {
-            Some(cached)
-        } else {
-            self.originals.insert(stream, cached);
-            None
+        let cached = match self.originals.entry(stream) {
+            Entry::Occupied(_) => Some(cached),
+            Entry::Vacant(first) => {
+                first.insert(cached);
+                None
+            }
         };
         let (events, timer) = self.staged.get(&stream).map_or((0, None), |staged| (staged.events.len(), staged.timer));
         self.before.push(Before { stream, cached, events, timer });

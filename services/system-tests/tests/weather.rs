@@ -1,6 +1,6 @@
 //! Bad weather: servers go away and come back, strangers talk nonsense. No order is lost.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+#![expect(clippy::panic, reason = "a test fails by panicking")]
 
 mod support;
 
