@@ -1,8 +1,6 @@
 //! The laws of sagas, for ours: every step may fail, every answer may repeat, come late or before its turn, every commit
 //! may be the last, every timer may fire twice.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use money::{Currency, Money};
 use orders::domain::{Facts, Farm, Line};
 use orders::sagas::{OrderFacts, OrderProcess, Patience, cancel_order, place_order};

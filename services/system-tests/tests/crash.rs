@@ -69,7 +69,7 @@ impl Process {
 async fn load(clients: Clients, product: String, index: usize) -> Vec<String> {
     let mut accepted = Vec::new();
     for number in 0..ORDERS_PER_CLIENT {
-        let token = if (index + number) % 10 == 0 { "tok_declined" } else { "tok_success" };
+        let token = if (index + number).is_multiple_of(10) { "tok_declined" } else { "tok_success" };
         let asked = place(&clients, order_of(&product, 1, token));
         match timeout(Duration::from_secs(5), asked).await {
             Ok(Ok(order)) => accepted.push(order.id),

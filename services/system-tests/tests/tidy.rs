@@ -146,7 +146,7 @@ fn nobody_holds_a_client_of_another_services_edge() {
     for service in ["chassis", "orders", "products", "payment", "notification"] {
         let files = rust_files(&root().join("services").join(service).join("src"));
         for file in files.iter().filter(|file| !shown(file).contains("/tests/")) {
-            let text = fs::read_to_string(&file).unwrap();
+            let text = fs::read_to_string(file).unwrap();
             for edge in EDGES {
                 assert!(!text.contains(edge), "{}: between services only queries, never {edge}", shown(file));
             }
