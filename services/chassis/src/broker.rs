@@ -120,10 +120,11 @@ fn note(component: &Component, event: &Event) {
             info!("connected to NATS");
             component.up();
         }
-        Event::Disconnected | Event::Closed => {
+        Event::Disconnected => {
             warn!("the connection to NATS is lost; trying again until it is back");
             component.down("not connected");
         }
+        Event::Closed => component.down("closed"),
         Event::LameDuckMode
         | Event::Draining
         | Event::SlowConsumer(_)

@@ -10,8 +10,6 @@ use eventstore::{Actor, Cause, Recorded, TraceContext};
 use farmera_proto::events::Event;
 use uuid::Uuid;
 
-use crate::reactor::NotHandled;
-
 /// What a service tells others about one of its events. Made by a pure function in the service's `messages.rs`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outgoing {
@@ -80,6 +78,14 @@ pub enum EnvelopeError {
         /// What it should hold.
         expected: &'static str,
     },
+    /// The body is not what the headers say.
+    #[error("the body is no {expected}: {reason}")]
+    Body {
+        /// The message's type.
+        expected: &'static str,
+        /// What the decoder said.
+        reason: String,
+    },
 }
 
 impl Incoming {
@@ -93,8 +99,9 @@ impl Incoming {
     ///
     /// # Errors
     /// It is no JSON of an `E`: the message is to be parked.
-    pub fn read<E: Event>(&self) -> Result<E, NotHandled> {
-        serde_json::from_slice(&self.body).map_err(|error| NotHandled::Poison(format!("{}: {error}", E::TYPE)))
+    pub fn read<E: Event>(&self) -> Result<E, EnvelopeError> {
+        serde_json::from_slice(&self.body)
+            .map_err(|error| EnvelopeError::Body { expected: E::TYPE, reason: error.to_string() })
     }
 
     /// Reads the attributes.

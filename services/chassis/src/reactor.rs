@@ -16,7 +16,7 @@ use futures::stream::FuturesUnordered;
 use tracing::{debug, error, warn};
 
 use crate::broker::Broker;
-use crate::envelope::Incoming;
+use crate::envelope::{EnvelopeError, Incoming};
 use crate::health::Component;
 use crate::shutdown::Shutdown;
 
@@ -52,6 +52,12 @@ pub enum NotHandled {
     /// Not now. It comes again.
     #[error("{0}")]
     Later(String),
+}
+
+impl From<EnvelopeError> for NotHandled {
+    fn from(malformed: EnvelopeError) -> Self {
+        Self::Poison(malformed.to_string())
+    }
 }
 
 /// A service's way in for messages. When a method returns `Ok`, what it did is durable.
@@ -139,7 +145,7 @@ async fn handle(spec: &ConsumerSpec, message: Message, react: &dyn React) {
     let headers = message.headers.as_ref().unwrap_or(&none);
     let handled = match Incoming::open(&message.subject, headers, &message.payload) {
         Ok(incoming) => react.react(incoming).await,
-        Err(malformed) => Err(NotHandled::Poison(malformed.to_string())),
+        Err(malformed) => Err(malformed.into()),
     };
     let handled = match handled {
         Err(NotHandled::Poison(reason)) => {

@@ -124,16 +124,22 @@ impl Outlet {
             let Some(last) = txs.last().copied() else { return Ok(swept) };
             let events = self.store.read_transactions(&txs, self.spec.categories).await?;
             let mut acks = Vec::new();
-            for sealed in events.iter().filter_map(|event| self.sealed(event)) {
-                acks.push(self.publish(sealed).await.ok_or(SweepError::Unacknowledged)?);
+            let mut untold = Vec::new();
+            for event in &events {
+                match self.sealed(event) {
+                    Ok(Some(sealed)) => acks.push(self.publish(sealed).await.ok_or(SweepError::Unacknowledged)?),
+                    Ok(None) => {}
+                    Err(Untellable) => untold.push(event.cursor.tx),
+                }
             }
             let acknowledged = future::join_all(acks.into_iter().map(IntoFuture::into_future)).await;
             if acknowledged.iter().any(Result::is_err) {
                 return Err(SweepError::Unacknowledged);
             }
-            self.store.outbox_published(&txs).await?;
-            swept += txs.len();
-            if txs.len() < SWEEP_TRANSACTIONS {
+            let told: Vec<TxId> = txs.iter().copied().filter(|tx| !untold.contains(tx)).collect();
+            self.store.outbox_published(&told).await?;
+            swept += told.len();
+            if txs.len() < SWEEP_TRANSACTIONS || told.is_empty() {
                 return Ok(swept);
             }
             debug!(swept, last = last.0, "sweeping");
@@ -152,16 +158,19 @@ impl Outlet {
         }
     }
 
-    fn sealed(&self, event: &Recorded) -> Option<Sealed> {
+    fn sealed(&self, event: &Recorded) -> Result<Option<Sealed>, Untellable> {
         match (self.spec.translate)(event) {
-            Ok(outgoing) => Some(seal(self.spec.source, outgoing?, event)),
+            Ok(outgoing) => Ok(outgoing.map(|outgoing| seal(self.spec.source, outgoing, event))),
             Err(failed) => {
-                error!(error = &failed as &dyn std::error::Error, "an event cannot be told to others");
-                None
+                error!(error = &failed as &dyn std::error::Error, "an event cannot be told to others by this program");
+                Err(Untellable)
             }
         }
     }
 }
+
+/// An event of a newer program. Its transaction stays in the outbox until a program comes that knows it.
+struct Untellable;
 
 impl Relay {
     /// A relay and the handle to reach it.
@@ -254,9 +263,12 @@ impl Relay {
         let (tx, sealed) = match handoff {
             Handoff::Repeat(sealed) => (None, vec![sealed]),
             Handoff::Commit(events, tx) => {
-                let spec = self.outlet.spec;
-                let ours = events.iter().filter(|event| spec.categories.contains(&event.stream.category));
-                (Some(tx), ours.filter_map(|event| self.outlet.sealed(event)).collect())
+                let categories = self.outlet.spec.categories;
+                let ours = events.iter().filter(|event| categories.contains(&event.stream.category));
+                let sealed: Result<Vec<_>, Untellable> =
+                    ours.filter_map(|event| self.outlet.sealed(event).transpose()).collect();
+                let Ok(sealed) = sealed else { return };
+                (Some(tx), sealed)
             }
         };
         let mut acks = Vec::with_capacity(sealed.len());
