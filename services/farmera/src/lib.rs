@@ -3,6 +3,7 @@
 //! * [`services`]: the table of services; the only place that names their crates;
 //! * [`host`]: services in this process, from bound ports to the drained end;
 //! * [`run`], [`up`], [`migrate`], [`doctor`]: the commands that operate Farmera;
+//! * [`surroundings`]: which databases and which broker an operator's command is about;
 //! * [`order`], [`product`], [`saga`]: the small client, over [`clients`], [`explain`] and [`addresses`];
 //! * [`demo`], [`bench`]: real orders through real edges, judged by [`invariants`];
 //! * [`timeline`], [`output`], [`failure`]: what people see, and the exit code.
@@ -27,5 +28,6 @@ pub mod product;
 pub mod run;
 pub mod saga;
 pub mod services;
+pub mod surroundings;
 pub mod timeline;
 pub mod up;

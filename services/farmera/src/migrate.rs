@@ -54,7 +54,11 @@ pub async fn command(arguments: Arguments) -> Result<(), Failure> {
     Ok(())
 }
 
-fn url(env: &Env, name: &str) -> Result<Secret, ConfigError> {
+/// Where a service's database is, as its owner.
+///
+/// # Errors
+/// The variable is missing or cannot be read.
+pub fn url(env: &Env, name: &str) -> Result<Secret, ConfigError> {
     const MEANING: &str = "the service's database as its owner (postgres://…)";
     let env = env.of_service(name);
     env.secret("MIGRATION_URL", MEANING).or_else(|error| match error {

@@ -11,6 +11,7 @@ use crate::addresses::{self, Addresses};
 use crate::failure::Failure;
 use crate::migrate::migrate as migrate_service;
 use crate::services::SERVICES;
+use crate::surroundings;
 use crate::up::Options;
 use crate::up::listeners::Listeners;
 
@@ -78,6 +79,20 @@ pub(super) async fn migrate(servers: &Servers) -> Result<((), String), Failure> 
     let applied = try_join_all(migrations).await?;
     let count: usize = applied.iter().map(Vec::len).sum();
     Ok(((), format!("{} databases, {count} migrations applied", applied.len())))
+}
+
+/// Writes down, for its owner alone, how operators' commands reach what was started here.
+pub(super) fn save_surroundings(servers: &Servers) -> Result<(), Failure> {
+    let refused = |error: farmera_local::UnknownName| Failure::Setup(error.to_string());
+    let mut variables = vec![("FARMERA_NATS_URL".to_owned(), servers.nats_url())];
+    for service in &SERVICES {
+        let database = database(service.name).name;
+        let prefix = format!("FARMERA_{}__", service.name.to_uppercase());
+        variables.push((format!("{prefix}DATABASE_URL"), servers.service_url(&database).map_err(refused)?));
+        variables.push((format!("{prefix}MIGRATION_URL"), servers.owner_url(&database).map_err(refused)?));
+    }
+    surroundings::save(servers.root(), &variables)
+        .map_err(|error| Failure::Setup(format!("cannot write {}: {error}", surroundings::FILE)))
 }
 
 /// Where mails end.

@@ -86,6 +86,7 @@ impl Stack {
         let progress = options.progress;
         let (servers, postgres) = timed(progress, ground::start(&options)).await?;
         let () = timed(progress, ground::migrate(&servers)).await?;
+        ground::save_surroundings(&servers)?;
         let env = ground::configure(env, &servers, &listeners)?;
         let addresses = Addresses {
             pid: std::process::id(),
