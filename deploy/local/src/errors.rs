@@ -99,12 +99,15 @@ pub enum StartError {
 /// Why a fault was not injected.
 #[derive(Debug, thiserror::Error)]
 pub enum FaultError {
-    /// nats-server runs. Kill it first.
-    #[error("nats-server runs; kill it before its store is wiped")]
+    /// The server runs. Kill it first.
+    #[error("the server runs; kill it before its files are touched")]
     Running,
-    /// The store could not be removed.
-    #[error("cannot remove the nats-server's store")]
+    /// Its files could not be copied, removed or changed.
+    #[error("cannot touch the server's files")]
     Store(#[source] io::Error),
+    /// The stream holds no message on disk. Publish something first.
+    #[error("stream {0} holds no byte that could be flipped")]
+    Empty(String),
 }
 
 /// The servers were not started with this database or role. Name it in the options.

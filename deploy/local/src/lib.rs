@@ -22,6 +22,7 @@
 
 mod account;
 mod errors;
+mod faults;
 mod folder;
 mod guard;
 mod nats;

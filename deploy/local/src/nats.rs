@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::account::Account;
 use crate::errors::LaunchError;
-use crate::folder::{self, Folder};
+use crate::folder::Folder;
 use crate::guard::{Guard, Role};
 use crate::ports::Ports;
 use crate::process::{self, READY_MAX, Signal, log_since};
@@ -75,9 +75,9 @@ impl Nats {
         }
     }
 
-    /// Removes all streams and consumers; the server must not run.
-    pub(crate) fn wipe_store(&self) -> io::Result<()> {
-        folder::remove(&self.store)
+    /// Where all streams and consumers are.
+    pub(crate) fn store(&self) -> &Path {
+        &self.store
     }
 
     /// Starts the server and waits for its greeting.

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::errors::{FaultError, LaunchError, StartError, UnknownName};
+use crate::errors::{LaunchError, StartError, UnknownName};
 use crate::folder::{self, Folder};
 use crate::guard::{Guard, Role};
 use crate::nats::Nats;
@@ -22,8 +22,8 @@ const PORT_ATTEMPTS_MAX: usize = 4;
 /// [`Servers::stop`], at the drop of this value, and when the process dies in whatever way.
 #[derive(Debug)]
 pub struct Servers {
-    postgres: Postgres,
-    nats: Nats,
+    pub(crate) postgres: Postgres,
+    pub(crate) nats: Nats,
     ports: Ports,
     secrets: Secrets,
     databases: Vec<DatabaseSpec>,
@@ -145,17 +145,6 @@ impl Servers {
         self.launch(Role::Nats).map_err(|error| self.start_error(Role::Nats, error))
     }
 
-    /// Removes all streams and consumers, as a lost disk would.
-    ///
-    /// # Errors
-    /// [`FaultError::Running`] unless the server was killed before.
-    pub fn wipe_nats_store(&self) -> Result<(), FaultError> {
-        if self.running().is_up(Role::Nats) {
-            return Err(FaultError::Running);
-        }
-        self.nats.wipe_store().map_err(FaultError::Store)
-    }
-
     /// Kills the Postgres postmaster with SIGKILL; nothing when it does not run. Its other
     /// processes notice and end by themselves; [`Servers::start_postgres`] waits for that.
     pub fn kill_postgres(&self) {
@@ -250,7 +239,7 @@ impl Servers {
         format!("postgres://{role}:{password}@127.0.0.1:{}/{database}", self.ports.postgres)
     }
 
-    fn running(&self) -> MutexGuard<'_, Running> {
+    pub(crate) fn running(&self) -> MutexGuard<'_, Running> {
         // A panic elsewhere must not keep us from stopping the servers.
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -11,7 +11,9 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use farmera_local::{FaultError, FindingState, Servers, StartError, TestServers, Toolbox, project_root};
-use support::{create_stream, eventually, guard_of, has_stream, is_alive, is_root, kill, open_folder, options, sql};
+use support::{
+    create_stream, eventually, guard_of, has_stream, is_alive, is_root, kill, open_folder, options, publish, sql,
+};
 
 /// Set for a test program that was started as the owner of servers: the state folder.
 const OWNER_ROOT: &str = "FARMERA_LOCAL_TEST_OWNER_ROOT";
@@ -148,6 +150,54 @@ fn killed_servers_come_back_on_the_same_urls_with_their_data() {
     servers.wipe_nats_store().unwrap();
     servers.start_nats().unwrap();
     assert!(!has_stream(&servers));
+}
+
+#[test]
+fn a_rolled_back_nats_store_forgets_what_came_later() {
+    let servers = TestServers::start(|_| {}).unwrap();
+    let copies = tempfile::tempdir().unwrap();
+    let copy = copies.path().join("nats");
+    servers.kill_nats();
+    servers.copy_nats_store(&copy).unwrap();
+    servers.start_nats().unwrap();
+    create_stream(&servers);
+    assert!(matches!(servers.restore_nats_store(&copy), Err(FaultError::Running)));
+    servers.kill_nats();
+    servers.restore_nats_store(&copy).unwrap();
+    servers.start_nats().unwrap();
+    assert!(!has_stream(&servers));
+}
+
+#[test]
+fn a_flipped_byte_is_one_byte_of_a_stream_s_messages() {
+    let servers = TestServers::start(|_| {}).unwrap();
+    create_stream(&servers);
+    assert!(matches!(servers.flip_nats_byte("kept", 0), Err(FaultError::Running)));
+    assert!(publish(&servers, "kept.one", "seven").contains("\"seq\":1"));
+    servers.kill_nats();
+    let block = servers.flip_nats_byte("kept", u64::MAX).unwrap();
+    let flipped = std::fs::read(&block).unwrap();
+    assert_eq!(servers.flip_nats_byte("kept", u64::MAX).unwrap(), block);
+    let mended = std::fs::read(&block).unwrap();
+    assert_eq!(flipped.iter().zip(&mended).filter(|(one, other)| one != other).count(), 1);
+    assert!(matches!(servers.flip_nats_byte("unknown", 0), Err(FaultError::Empty(_))));
+}
+
+#[test]
+fn a_restored_copy_of_postgres_knows_nothing_of_what_came_later() {
+    let servers = TestServers::start(|_| {}).unwrap();
+    let copies = tempfile::tempdir().unwrap();
+    let copy = copies.path().join("postgres");
+    sql(&servers.admin_url(), "create table line as select 7 as id").unwrap();
+    servers.kill_postgres();
+    servers.copy_postgres_data(&copy).unwrap();
+    servers.start_postgres().unwrap();
+    sql(&servers.admin_url(), "insert into line values (8)").unwrap();
+    assert!(matches!(servers.restore_postgres_data(&copy), Err(FaultError::Running)));
+    servers.kill_postgres();
+    servers.restore_postgres_data(&copy).unwrap();
+    servers.start_postgres().unwrap();
+    assert_eq!(sql(&servers.admin_url(), "select count(*) from line").unwrap(), "1");
 }
 
 #[test]

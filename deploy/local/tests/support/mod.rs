@@ -44,12 +44,17 @@ pub fn sql(url: &str, statement: &str) -> Result<String, String> {
 
 /// Sends one JetStream API request; the JSON answer as text.
 pub fn jetstream(servers: &Servers, subject: &str, body: &str) -> String {
+    publish(servers, &format!("$JS.API.{subject}"), body)
+}
+
+/// Publishes one message; what the server answers.
+pub fn publish(servers: &Servers, subject: &str, body: &str) -> String {
     let url = servers.nats_url();
     let mut stream = TcpStream::connect(url.strip_prefix("nats://").unwrap()).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
     write!(
         stream,
-        "CONNECT {{\"verbose\":false}}\r\nSUB answer 1\r\nPUB $JS.API.{subject} answer {}\r\n{body}\r\n",
+        "CONNECT {{\"verbose\":false}}\r\nSUB answer 1\r\nPUB {subject} answer {}\r\n{body}\r\n",
         body.len()
     )
     .unwrap();
