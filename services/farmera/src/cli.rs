@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand};
 
 use crate::failure::Failure;
-use crate::{bench, demo, doctor, migrate, order, product, run, saga, up};
+use crate::{bench, demo, doctor, migrate, order, product, run, saga, sandbox_provider, up};
 
 const AFTER_HELP: &str = "\
 Exit codes: 0 ok, 1 failed, 2 wrong usage, configuration or surroundings, 3 not found, 7 unavailable.
@@ -36,6 +36,8 @@ pub enum Command {
     Migrate(migrate::Arguments),
     /// Say what is missing or wrong on this machine and how to mend it.
     Doctor(doctor::Arguments),
+    /// Run a card processor for tests, with misbehaviour on demand and a journal that cannot forget.
+    SandboxProvider(sandbox_provider::Arguments),
     /// Place, show, list, watch and cancel orders.
     #[command(subcommand)]
     Order(order::Command),
@@ -60,6 +62,7 @@ impl Cli {
             Command::Run(arguments) => Box::pin(run::command(arguments)).await,
             Command::Migrate(arguments) => Box::pin(migrate::command(arguments)).await,
             Command::Doctor(arguments) => Box::pin(doctor::command(arguments)).await,
+            Command::SandboxProvider(arguments) => Box::pin(sandbox_provider::command(arguments)).await,
             Command::Order(command) => Box::pin(order::command(command)).await,
             Command::Product(command) => Box::pin(product::command(command)).await,
             Command::Saga(command) => Box::pin(saga::command(command)).await,

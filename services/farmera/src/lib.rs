@@ -5,6 +5,7 @@
 //! * [`run`], [`up`], [`migrate`], [`doctor`]: the commands that operate Farmera;
 //! * [`surroundings`]: which databases and which broker an operator's command is about;
 //! * [`order`], [`product`], [`saga`]: the small client, over [`clients`], [`explain`] and [`addresses`];
+//! * [`sandbox_provider`]: a card processor for tests, as a process of its own;
 //! * [`demo`], [`bench`]: real orders through real edges, judged by [`invariants`];
 //! * [`timeline`], [`output`], [`failure`]: what people see, and the exit code.
 //!
@@ -27,6 +28,7 @@ pub mod output;
 pub mod product;
 pub mod run;
 pub mod saga;
+pub mod sandbox_provider;
 pub mod services;
 pub mod surroundings;
 pub mod timeline;

@@ -8,9 +8,9 @@ use sqlx::{FromRow, PgPool};
 use tokio::time::timeout;
 use uuid::Uuid;
 
-use super::{Token, declined, reference};
+use super::{Standing, Token, Transition, reference};
 use crate::domain::Refusal;
-use crate::provider::{Charge, ChargeStatus, ProviderError};
+use crate::provider::{Charge, ProviderError};
 
 const DEADLINE: Duration = Duration::from_secs(5);
 
@@ -25,43 +25,11 @@ pub(super) struct Authorization {
     pub(super) kind: Token,
 }
 
-#[derive(Clone, Copy)]
-pub(super) enum Transition {
-    Capture,
-    Void,
-    Refund,
-}
-
 pub(super) struct Move {
     pub(super) charge_id: Uuid,
     pub(super) payment_id: Uuid,
     pub(super) transition: Transition,
     pub(super) epoch: i32,
-}
-
-impl Transition {
-    const fn from(self) -> &'static str {
-        match self {
-            Self::Capture | Self::Void => "authorized",
-            Self::Refund => "captured",
-        }
-    }
-
-    const fn to(self) -> &'static str {
-        match self {
-            Self::Capture => "captured",
-            Self::Void => "voided",
-            Self::Refund => "refunded",
-        }
-    }
-
-    const fn refusal(self) -> &'static str {
-        match self {
-            Self::Capture => "NOT_CAPTURABLE",
-            Self::Void => "NOT_VOIDABLE",
-            Self::Refund => "NOT_REFUNDABLE",
-        }
-    }
 }
 
 #[derive(FromRow)]
@@ -80,15 +48,7 @@ struct Row {
 
 impl Row {
     fn charge(self) -> Result<Charge, ProviderError> {
-        let status = match self.status.as_str() {
-            // Never seen in an answer: whoever gets this row is told nothing.
-            "failing" | "authorized" => ChargeStatus::Authorized,
-            "captured" => ChargeStatus::Captured,
-            "voided" => ChargeStatus::Voided,
-            "refunded" => ChargeStatus::Refunded,
-            "declined" => ChargeStatus::Declined(declined(self.refusal)),
-            other => return Err(corrupt(self.charge_id, other)),
-        };
+        let Some(standing) = Standing::of(&self.status) else { return Err(corrupt(self.charge_id, &self.status)) };
         let Some(currency) = Currency::from_code(&self.currency) else {
             return Err(corrupt(self.charge_id, &self.currency));
         };
@@ -96,7 +56,7 @@ impl Row {
             reference: reference(self.charge_id),
             payment_id: self.payment_id,
             amount: Money::new(self.minor_units, currency),
-            status,
+            status: standing.status(self.refusal),
             requests: u32::try_from(self.requests).unwrap_or(0),
         })
     }
@@ -171,7 +131,7 @@ impl Books {
         .bind(asked.iter().map(|one| one.amount.currency.code()).collect::<Vec<_>>())
         .bind(asked.iter().map(|one| one.token.as_str()).collect::<Vec<_>>())
         .bind(asked.iter().map(|one| one.kind.answers_from()).collect::<Vec<_>>())
-        .bind(asked.iter().map(|one| one.kind.first_status()).collect::<Vec<_>>())
+        .bind(asked.iter().map(|one| one.kind.first_standing().as_str()).collect::<Vec<_>>())
         .bind(asked.iter().map(|one| one.kind.refusal()).collect::<Vec<_>>())
         .fetch_all(&self.0)
         .await
@@ -228,8 +188,8 @@ impl Books {
         )
         .bind(asked.iter().map(|one| one.charge_id).collect::<Vec<_>>())
         .bind(asked.iter().map(|one| one.payment_id).collect::<Vec<_>>())
-        .bind(asked.iter().map(|one| one.transition.from()).collect::<Vec<_>>())
-        .bind(asked.iter().map(|one| one.transition.to()).collect::<Vec<_>>())
+        .bind(asked.iter().map(|one| one.transition.from().as_str()).collect::<Vec<_>>())
+        .bind(asked.iter().map(|one| one.transition.to().as_str()).collect::<Vec<_>>())
         .bind(asked.iter().map(|one| one.epoch).collect::<Vec<_>>())
         .fetch_all(&self.0)
         .await

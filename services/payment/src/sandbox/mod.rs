@@ -19,6 +19,8 @@
 //! the next, in one round trip.
 
 mod books;
+pub mod server;
+mod standing;
 mod token;
 
 use std::future::Future;
@@ -31,7 +33,8 @@ use sqlx::PgPool;
 use tokio::time::sleep;
 use uuid::Uuid;
 
-use books::{Answered, Authorization, Books, Move, Transition};
+use books::{Answered, Authorization, Books, Move};
+pub use standing::{Standing, Transition};
 pub use token::Token;
 
 use crate::domain::{Reference, Refusal};

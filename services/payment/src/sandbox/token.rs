@@ -1,3 +1,5 @@
+use super::Standing;
+
 /// What a test card does.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Token {
@@ -52,11 +54,11 @@ impl Token {
     }
 
     /// Where the books put it at the first request.
-    pub(super) const fn first_status(self) -> &'static str {
+    pub(super) const fn first_standing(self) -> Standing {
         match (self.refusal(), self.answers_from()) {
-            (Some(_), _) => "declined",
-            (None, 1) => "authorized",
-            (None, _) => "failing",
+            (Some(_), _) => Standing::Declined,
+            (None, 1) => Standing::Authorized,
+            (None, _) => Standing::Failing,
         }
     }
 
