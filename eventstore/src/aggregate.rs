@@ -1,7 +1,7 @@
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::{Category, Recorded, StreamId, Version};
+use crate::{Category, Recorded, SnapshotShape, StreamId, Version};
 
 /// Why a stored event cannot be understood by this program. The stream is stopped, not skipped.
 #[derive(Debug, thiserror::Error)]
@@ -58,6 +58,10 @@ pub trait Aggregate: Default + Clone + Send + Sync + 'static {
 
     /// What can happen to it.
     type Event: DomainEvent;
+
+    /// How its states are written down between its events, for streams without a bound on their length. Its state must
+    /// have one.
+    const SNAPSHOT: Option<SnapshotShape<Self>> = None;
 
     /// The state after `event`. Never fails: an event is a fact, and carries what this needs.
     #[must_use]

@@ -3,13 +3,17 @@ use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
 
-use crate::{Aggregate, StreamId, Version};
+use crate::{Aggregate, StreamId, Version, snapshot};
 
 /// A state of some aggregate, its type forgotten.
 pub(crate) trait AnyState: Any + Send + Sync {
     fn clone_box(&self) -> Box<dyn AnyState>;
     fn as_any(&self) -> &dyn Any;
     fn into_any(self: Box<Self>) -> Box<dyn Any>;
+    /// Has its aggregate snapshots?
+    fn is_snapshotted(&self) -> bool;
+    /// Its written form, with the number of the shape.
+    fn freeze(&self) -> Option<(u16, Result<String, serde_json::Error>)>;
 }
 
 impl<A: Aggregate> AnyState for A {
@@ -23,6 +27,14 @@ impl<A: Aggregate> AnyState for A {
 
     fn into_any(self: Box<Self>) -> Box<dyn Any> {
         self
+    }
+
+    fn is_snapshotted(&self) -> bool {
+        A::SNAPSHOT.is_some()
+    }
+
+    fn freeze(&self) -> Option<(u16, Result<String, serde_json::Error>)> {
+        snapshot::freeze(self)
     }
 }
 
@@ -42,12 +54,23 @@ pub(crate) struct Cached {
     pub(crate) state: Box<dyn AnyState>,
     pub(crate) version: Version,
     pub(crate) wake: Wake,
+    /// The version of the stream's last snapshot, as far as this process knows.
+    pub(crate) snapshot: Version,
+}
+
+impl Cached {
+    /// A stream as it was loaded; `snapshot` is the version of the snapshot that it began with.
+    pub(crate) fn new(state: Box<dyn AnyState>, version: Version, snapshot: Version) -> Self {
+        let wake = if version == Version::NONE { Wake::Asleep } else { Wake::Unknown };
+        Self { state, version, wake, snapshot }
+    }
 }
 
 impl Clone for Cached {
     fn clone(&self) -> Self {
         // The method of the state inside the box: a call on the box itself would clone the box as an aggregate.
-        Self { state: (*self.state).clone_box(), version: self.version, wake: self.wake }
+        let Self { version, wake, snapshot, .. } = *self;
+        Self { state: (*self.state).clone_box(), version, wake, snapshot }
     }
 }
 

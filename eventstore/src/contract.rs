@@ -10,6 +10,7 @@ pub mod inbox;
 pub mod log;
 pub mod outbox;
 pub mod refusals;
+pub mod snapshots;
 pub mod streams;
 pub mod timers;
 
@@ -46,6 +47,12 @@ macro_rules! contract_tests {
             streams: unknown_streams_are_empty
             streams: a_stream_is_read_backwards_from_its_end
             streams: everything_said_of_an_event_comes_back
+            snapshots: a_snapshot_comes_back_as_it_was_saved
+            snapshots: a_newer_snapshot_replaces_an_older_one_never_the_reverse
+            snapshots: of_one_version_the_higher_shape_stays
+            snapshots: a_snapshot_ahead_of_its_stream_is_left_out_and_gives_way
+            snapshots: snapshots_of_one_category_are_dropped
+            snapshots: streams_with_and_without_snapshots_are_asked_for_together
             log: the_log_is_in_commit_order
             log: the_log_is_read_page_by_page_without_gap_or_repetition
             log: the_log_shows_the_categories_that_were_asked_for

@@ -2,8 +2,9 @@
 //!
 //! # Theory of operation
 //!
-//! A **stream** is the history of one thing (`order-0199…`): events with dense versions from 1. State is never stored,
-//! it is folded: [`Aggregate::evolve`]. A change is a [`Commit`]: events for any number of streams, each with the
+//! A **stream** is the history of one thing (`order-0199…`): events with dense versions from 1. State is folded from
+//! them: [`Aggregate::evolve`]. What is stored of it is a copy, for streams without a bound on their length
+//! ([`Snapshot`]), and may be dropped at any time. A change is a [`Commit`]: events for any number of streams, each with the
 //! version it expects to find, the timers they arm, and the messages they answer. A store takes all of it or nothing.
 //!
 //! Between a service's rules and the store stands the [`Unit`]: a batch of inputs meets loaded state, pure functions
@@ -31,7 +32,12 @@ mod cache;
 mod commit;
 mod event;
 mod id;
+#[cfg(feature = "worker")]
+mod keeper;
+mod kind;
 pub mod memory;
+pub mod shared;
+mod snapshot;
 mod storable;
 mod store;
 mod stream;
@@ -47,6 +53,8 @@ pub use cache::Cache;
 pub use commit::{Append, Commit, CommitError, Committed, DeadLetter, InboxEntry, TimerChange};
 pub use event::{Actor, Cause, Cursor, EventId, NewEvent, Recorded, TraceContext, TxId};
 pub use id::{Clock, IdSource, derived_id};
+pub use kind::{Fold, StreamKind};
+pub use snapshot::{Draft, DraftError, Snapshot, SnapshotShape};
 pub use storable::Unstorable;
 pub use store::{DueTimer, DueTimers, EventStore, ReadError, StoreError, StoredDeadLetter};
 pub use stream::{Category, StreamId, Version};

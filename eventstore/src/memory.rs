@@ -10,7 +10,7 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use crate::{
-    Category, Clock, Commit, CommitError, Committed, Cursor, DueTimers, EventStore, ReadError, Recorded,
+    Category, Clock, Commit, CommitError, Committed, Cursor, DueTimers, EventStore, ReadError, Recorded, Snapshot,
     StoredDeadLetter, StreamId, TxId, Version,
 };
 use data::Data;
@@ -79,6 +79,19 @@ impl EventStore for MemoryStore {
 
     async fn read_streams(&self, streams: &[(StreamId, Version)], limit: usize) -> Result<Vec<Recorded>, ReadError> {
         Ok(self.lock().read_streams(streams, limit))
+    }
+
+    async fn read_snapshots(&self, streams: &[StreamId]) -> Result<Vec<Snapshot>, ReadError> {
+        Ok(self.lock().read_snapshots(streams))
+    }
+
+    async fn save_snapshots(&self, snapshots: &[Snapshot]) -> Result<(), ReadError> {
+        self.lock().save_snapshots(snapshots);
+        Ok(())
+    }
+
+    async fn drop_snapshots(&self, category: Category, limit: usize) -> Result<usize, ReadError> {
+        Ok(self.lock().drop_snapshots(category, limit))
     }
 
     async fn read_stream_backwards(&self, stream: StreamId, limit: usize) -> Result<Vec<Recorded>, ReadError> {

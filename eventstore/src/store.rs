@@ -2,7 +2,9 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use crate::{Category, Commit, CommitError, Committed, Cursor, DeadLetter, Recorded, StreamId, TxId, Version};
+use crate::{
+    Category, Commit, CommitError, Committed, Cursor, DeadLetter, Recorded, Snapshot, StreamId, TxId, Version,
+};
 
 /// What lies beneath: the database driver's own error. Its text is for logs, not for callers.
 pub type StoreError = Box<dyn std::error::Error + Send + Sync + 'static>;
@@ -68,6 +70,35 @@ pub trait EventStore: Send + Sync + 'static {
     /// # Errors
     /// [`ReadError`]; nothing is returned then.
     async fn read_streams(&self, streams: &[(StreamId, Version)], limit: usize) -> Result<Vec<Recorded>, ReadError>;
+
+    /// The snapshots of these streams, of those that have one. One that is ahead of its stream, or not of its history, is
+    /// left out: the store was restored to an earlier day, and the snapshot tells of another future.
+    ///
+    /// A store may keep no snapshots at all: they only make loading quicker.
+    ///
+    /// # Errors
+    /// [`ReadError`]; nothing is returned then.
+    async fn read_snapshots(&self, _streams: &[StreamId]) -> Result<Vec<Snapshot>, ReadError> {
+        Ok(Vec::new())
+    }
+
+    /// Keeps these snapshots, one per stream. A newer one replaces an older one, never the reverse; of one version, the
+    /// one of the higher shape stays. One that is ahead of its stream is replaced by any.
+    ///
+    /// # Errors
+    /// [`ReadError::Unavailable`]: some may be kept, which is harmless.
+    async fn save_snapshots(&self, _snapshots: &[Snapshot]) -> Result<(), ReadError> {
+        Ok(())
+    }
+
+    /// Drops the snapshots of a category, at most `limit` (1..=10,000), and says how many there were. Nothing changes
+    /// but the time that the next loading takes.
+    ///
+    /// # Errors
+    /// [`ReadError::Unavailable`]; some may be dropped.
+    async fn drop_snapshots(&self, _category: Category, _limit: usize) -> Result<usize, ReadError> {
+        Ok(0)
+    }
 
     /// Reads one stream backwards from its end: at most `limit` events (1..=1,000), newest first.
     ///

@@ -9,9 +9,9 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 use tracing::{debug, error, warn};
 
+use crate::keeper::{Drafts, Keeper, count};
 use crate::{
-    Cache, Cause, Clock, CommitError, Committed, DeadLetter, EventStore, IdSource, Need, ReadError, Recorded, StreamId,
-    Unit, Version,
+    Cache, Cause, Clock, CommitError, Committed, DeadLetter, EventStore, IdSource, Need, ReadError, Recorded, Unit,
 };
 
 /// The rules of a service: what an input leads to. Pure; everything it may use is in the [`Unit`].
@@ -128,11 +128,13 @@ pub struct Limits {
     pub attempts_max: u32,
     /// Streams kept folded between batches.
     pub cached_streams: usize,
+    /// After how many events a long stream's state is written down anew; loading reads about as many at most.
+    pub snapshot_every: u64,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { queue_max: 4_096, batch_max: 512, attempts_max: 16, cached_streams: 50_000 }
+        Self { queue_max: 4_096, batch_max: 512, attempts_max: 16, cached_streams: 50_000, snapshot_every: 500 }
     }
 }
 
@@ -196,20 +198,25 @@ impl<H: Handler> Worker<H> {
     }
 
     /// Works until the last handle is gone and the queue is empty.
-    pub async fn run(mut self) {
+    pub async fn run(self) {
+        let (keeper, drafts) = Keeper::new(Arc::clone(&self.shell.store));
+        tokio::join!(self.work(drafts), keeper.run());
+    }
+
+    async fn work(mut self, drafts: Drafts) {
         let mut batch = Vec::new();
         while self.requests.recv_many(&mut batch, self.limits.batch_max).await > 0 {
             metrics::histogram!("farmera_worker_batch_inputs").record(batch.len() as f64);
-            self.process(std::mem::take(&mut batch)).await;
+            self.process(std::mem::take(&mut batch), &drafts).await;
         }
     }
 
     /// Commits a batch; when one of its inputs can never be stored, halves it until the culprit is alone.
-    async fn process(&mut self, batch: Vec<Request<H>>) {
+    async fn process(&mut self, batch: Vec<Request<H>>, drafts: &Drafts) {
         let mut stack = vec![batch];
         while let Some(mut batch) = stack.pop() {
             let mut outputs = Vec::new();
-            match self.commit(&batch, &mut outputs).await {
+            match self.commit(&batch, &mut outputs, drafts).await {
                 Verdict::Stored(committed) => answer(batch, outputs, committed),
                 Verdict::Failed(failure) => {
                     batch.into_iter().for_each(|request| reply(request.answer, Err(failure.to_error())));
@@ -224,7 +231,7 @@ impl<H: Handler> Worker<H> {
     }
 
     /// Decides a batch, loading what it needs, and commits it; again when another writer was faster.
-    async fn commit(&mut self, batch: &[Request<H>], outputs: &mut Outputs<H>) -> Verdict {
+    async fn commit(&mut self, batch: &[Request<H>], outputs: &mut Outputs<H>, drafts: &Drafts) -> Verdict {
         let Some(first) = batch.first() else { return Verdict::Stored(None) };
         let shell = &self.shell;
         let mut unit = Unit::new(&mut self.cache, &*shell.ids, &*shell.clock, first.cause.clone());
@@ -241,6 +248,7 @@ impl<H: Handler> Worker<H> {
             }
             match shell.store.commit(commit).await {
                 Ok(committed) => {
+                    unit.overdue(self.limits.snapshot_every).into_iter().for_each(|draft| drafts.offer(draft));
                     shell.committed(unit, committed);
                     return Verdict::Stored(Some(committed));
                 }
@@ -292,10 +300,9 @@ fn decide<H: Handler>(handler: &H, unit: &mut Unit<'_>, batch: &[Request<H>]) ->
 
 /// True when the batch has seen all it asked for, and nothing stale; otherwise it is to be decided again.
 async fn complete(store: &dyn EventStore, unit: &mut Unit<'_>) -> Result<bool, ReadError> {
-    let missing = unit.missing();
-    if !missing.is_empty() {
+    if !unit.missing().is_empty() {
         unit.restart();
-        load(store, unit, missing).await?;
+        load(store, unit).await?;
         unit.loaded();
         return Ok(false);
     }
@@ -306,9 +313,24 @@ async fn complete(store: &dyn EventStore, unit: &mut Unit<'_>) -> Result<bool, R
     Ok(unit.confirm(&store.read_streams(&doubtful, PAGE).await?))
 }
 
-async fn load(store: &dyn EventStore, unit: &mut Unit<'_>, mut missing: Vec<StreamId>) -> Result<(), ReadError> {
-    missing.sort_unstable();
-    let mut from: Vec<(StreamId, Version)> = missing.into_iter().map(|stream| (stream, Version::NONE)).collect();
+/// Snapshots first, where there may be some, then the events after them.
+async fn load(store: &dyn EventStore, unit: &mut Unit<'_>) -> Result<(), ReadError> {
+    let snapshotted = unit.snapshotted();
+    if !snapshotted.is_empty() {
+        let snapshots = match store.read_snapshots(&snapshotted).await {
+            Ok(snapshots) => snapshots,
+            Err(ReadError::Corrupt(reason)) => {
+                warn!(reason, "snapshots cannot be read; their streams are folded from the beginning");
+                count("ignored", snapshotted.len());
+                Vec::new()
+            }
+            Err(unavailable @ ReadError::Unavailable(_)) => return Err(unavailable),
+        };
+        let useless = unit.begin_with(&snapshots);
+        count("ignored", useless);
+        count("used", snapshots.len() - useless);
+    }
+    let mut from = unit.hungry();
     loop {
         let page = store.read_streams(&from, PAGE).await?;
         unit.feed(&page);

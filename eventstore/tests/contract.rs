@@ -22,6 +22,7 @@ fn every_promise_is_listed() {
         include_str!("../src/contract/log.rs"),
         include_str!("../src/contract/outbox.rs"),
         include_str!("../src/contract/refusals.rs"),
+        include_str!("../src/contract/snapshots.rs"),
         include_str!("../src/contract/streams.rs"),
         include_str!("../src/contract/timers.rs"),
     ];

@@ -30,6 +30,7 @@ mod options;
 mod outbox;
 mod read;
 mod resolve;
+mod snapshots;
 mod store;
 mod timers;
 

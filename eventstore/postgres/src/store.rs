@@ -2,8 +2,8 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use eventstore::{
-    Category, Commit, CommitError, Committed, Cursor, DueTimers, EventStore, ReadError, Recorded, StoredDeadLetter,
-    StreamId, TxId, Version,
+    Category, Commit, CommitError, Committed, Cursor, DueTimers, EventStore, ReadError, Recorded, Snapshot,
+    StoredDeadLetter, StreamId, TxId, Version,
 };
 use sqlx::PgPool;
 use sqlx::postgres::{PgPoolOptions, PgRow};
@@ -74,6 +74,18 @@ impl EventStore for PostgresStore {
 
     async fn read_streams(&self, streams: &[(StreamId, Version)], limit: usize) -> Result<Vec<Recorded>, ReadError> {
         self.streams(streams, limit).await
+    }
+
+    async fn read_snapshots(&self, streams: &[StreamId]) -> Result<Vec<Snapshot>, ReadError> {
+        self.snapshots(streams).await
+    }
+
+    async fn save_snapshots(&self, snapshots: &[Snapshot]) -> Result<(), ReadError> {
+        self.keep(snapshots).await
+    }
+
+    async fn drop_snapshots(&self, category: Category, limit: usize) -> Result<usize, ReadError> {
+        self.forget_snapshots(category, limit).await
     }
 
     async fn read_stream_backwards(&self, stream: StreamId, limit: usize) -> Result<Vec<Recorded>, ReadError> {

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use eventstore::memory::CountingIds;
 use eventstore::{
-    Actor, Append, Category, Cause, Commit, Cursor, DeadLetter, EventId, EventStore, InboxEntry, NewEvent, StreamId,
-    TimerChange, Version,
+    Actor, Append, Category, Cause, Commit, Cursor, DeadLetter, EventId, EventStore, InboxEntry, NewEvent, Snapshot,
+    StreamId, TimerChange, Version,
 };
 use eventstore_postgres::PostgresStore;
 use sqlx::{PgConnection, Row};
@@ -57,6 +57,10 @@ fn commit(number: u64, expected: u64) -> Commit {
 
 /// Everything a store can do, once.
 async fn use_all(store: &PostgresStore) {
+    let snapshot = Snapshot { stream: stream(1), version: Version::new(1), shape: 1, state: "{}".to_owned() };
+    store.save_snapshots(&[snapshot]).await.expect("saved");
+    store.read_snapshots(&[stream(1), stream(2)]).await.expect("read");
+    store.drop_snapshots(APPLE, 10).await.expect("dropped");
     let conflict = store.commit(commit(1, 0)).await;
     assert!(conflict.is_err());
     let events = Commit { appends: vec![append(1, 1)], ..Commit::default() };

@@ -8,7 +8,7 @@ use super::later;
 use crate::storable::parse;
 use crate::{
     Append, Category, Commit, CommitError, Committed, Cursor, DeadLetter, DueTimer, DueTimers, InboxEntry, NewEvent,
-    Recorded, StoredDeadLetter, StreamId, TimerChange, TxId, Version,
+    Recorded, Snapshot, StoredDeadLetter, StreamId, TimerChange, TxId, Version,
 };
 
 #[derive(Clone, Copy, Debug)]
@@ -37,6 +37,7 @@ pub(super) struct Data {
     inbox: HashSet<InboxEntry>,
     timers: BTreeMap<StreamId, Timer>,
     dead_letters: Vec<StoredDeadLetter>,
+    snapshots: HashMap<StreamId, Snapshot>,
 }
 
 impl Data {
@@ -50,6 +51,7 @@ impl Data {
             inbox: HashSet::new(),
             timers: BTreeMap::new(),
             dead_letters: Vec::new(),
+            snapshots: HashMap::new(),
         }
     }
 
@@ -190,6 +192,40 @@ impl Data {
     pub(super) fn dead_letters(&self, after: i64, limit: usize) -> Vec<StoredDeadLetter> {
         let later = self.dead_letters.iter().filter(|stored| stored.id > after);
         later.take(limit.clamp(1, 1_000)).cloned().collect()
+    }
+}
+
+/// Snapshots.
+impl Data {
+    /// Is there an event to which the snapshot belongs?
+    fn holds(&self, snapshot: &Snapshot) -> bool {
+        let index = usize::try_from(snapshot.version.get()).ok().and_then(|version| version.checked_sub(1));
+        let indexes = self.streams.get(&snapshot.stream);
+        index.zip(indexes).is_some_and(|(index, indexes)| index < indexes.len())
+    }
+
+    pub(super) fn read_snapshots(&self, streams: &[StreamId]) -> Vec<Snapshot> {
+        let known = streams.iter().filter_map(|stream| self.snapshots.get(stream));
+        known.filter(|snapshot| self.holds(snapshot)).cloned().collect()
+    }
+
+    pub(super) fn save_snapshots(&mut self, snapshots: &[Snapshot]) {
+        for new in snapshots {
+            let stays = self
+                .snapshots
+                .get(&new.stream)
+                .is_some_and(|old| (old.version, old.shape) >= (new.version, new.shape) && self.holds(old));
+            if !stays {
+                self.snapshots.insert(new.stream, new.clone());
+            }
+        }
+    }
+
+    pub(super) fn drop_snapshots(&mut self, category: Category, limit: usize) -> usize {
+        let ours = self.snapshots.keys().copied().filter(|stream| stream.category == category);
+        let dropped: Vec<StreamId> = ours.take(limit.clamp(1, 10_000)).collect();
+        dropped.iter().for_each(|stream| drop(self.snapshots.remove(stream)));
+        dropped.len()
     }
 }
 

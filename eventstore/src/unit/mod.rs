@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use self::loading::Loading;
+use self::loading::{Folding, Loading};
 use crate::cache::{AnyState, Cache, Cached, Wake};
 use crate::{
     Aggregate, Cause, Clock, DeadLetter, DecodeError, DomainEvent, EventId, IdSource, InboxEntry, NewEvent, Recorded,
@@ -67,9 +67,9 @@ pub struct Unit<'a> {
     inbox_before: usize,
     dead_letters_before: usize,
     /// Streams taken for new without a look, and whether this input has appended to them.
-    assumed: HashMap<StreamId, Fold>,
-    assumed_now: Vec<(StreamId, Fold)>,
-    needs: BTreeMap<StreamId, Fold>,
+    assumed: HashMap<StreamId, Folding>,
+    assumed_now: Vec<(StreamId, Folding)>,
+    needs: BTreeMap<StreamId, Folding>,
     loading: BTreeMap<StreamId, Loading>,
     broken: HashMap<StreamId, String>,
     /// What this input took from the cache, and whether it has written anything.
@@ -147,7 +147,7 @@ impl<'a> Unit<'a> {
                 return Err(Need::Broken { stream, reason: reason.clone() });
             }
             if !self.cache.contains(stream) {
-                self.needs.insert(stream, fold::<A>);
+                self.needs.insert(stream, Folding::of::<A>());
                 missing = missing.or(Some(stream));
             }
         }
@@ -166,12 +166,11 @@ impl<'a> Unit<'a> {
             return Err(Need::Broken { stream, reason: reason.clone() });
         }
         if !self.cache.contains(stream) {
-            let cached = Cached { state: Box::new(A::default()), version: Version::NONE, wake: Wake::Asleep };
-            self.cache.insert(stream, cached);
-            self.assumed.insert(stream, fold::<A>);
+            self.cache.insert(stream, Cached::new(Box::new(A::default()), Version::NONE, Version::NONE));
+            self.assumed.insert(stream, Folding::of::<A>());
         }
         if self.assumed.contains_key(&stream) && !self.staged.contains_key(&stream) {
-            self.assumed_now.push((stream, fold::<A>));
+            self.assumed_now.push((stream, Folding::of::<A>()));
         }
         self.at_hand(stream)
     }

@@ -4,8 +4,8 @@ use std::collections::HashSet;
 
 use super::Unit;
 use super::loading::Loading;
-use crate::cache::{Cached, Wake};
-use crate::{Append, Cause, Commit, Committed, NewEvent, Recorded, StreamId, Version};
+use crate::cache::Cached;
+use crate::{Append, Cause, Commit, Committed, Draft, NewEvent, Recorded, Snapshot, StreamId, Version};
 
 /// For the shell around a unit.
 impl Unit<'_> {
@@ -92,7 +92,31 @@ impl Unit<'_> {
             self.cache.insert(stream, cached);
         }
         let needs = std::mem::take(&mut self.needs).into_iter();
-        self.loading = needs.map(|(stream, fold)| (stream, Loading::new(fold))).collect();
+        self.loading = needs.map(|(stream, folding)| (stream, Loading::new(folding))).collect();
+    }
+
+    /// The streams to be fed, each with the version it has come to: nothing, or that of its snapshot.
+    #[must_use]
+    pub fn hungry(&self) -> Vec<(StreamId, Version)> {
+        self.loading.iter().map(|(stream, loading)| (*stream, loading.version)).collect()
+    }
+
+    /// Of the streams to be fed, those whose states are written down now and then: their snapshots save most of the
+    /// feeding. See [`Unit::begin_with`].
+    #[must_use]
+    pub fn snapshotted(&self) -> Vec<StreamId> {
+        let snapshotted = self.loading.iter().filter(|(_, loading)| loading.is_snapshotted());
+        snapshotted.map(|(stream, _)| *stream).collect()
+    }
+
+    /// Lets streams begin with their snapshots; says how many are of no use, because they are of another shape or cannot
+    /// be read: their streams are fed from the first event.
+    pub fn begin_with(&mut self, snapshots: &[Snapshot]) -> usize {
+        let useless = snapshots.iter().filter(|snapshot| {
+            let loading = self.loading.get_mut(&snapshot.stream);
+            !loading.is_some_and(|loading| loading.begin_with(snapshot))
+        });
+        useless.count()
     }
 
     /// Folds a page of events into the streams that were missing: in order, whole streams or parts of them.
@@ -107,11 +131,10 @@ impl Unit<'_> {
     /// Every missing stream has been fed to its end; those without events are new.
     pub fn loaded(&mut self) {
         for (stream, loading) in std::mem::take(&mut self.loading) {
-            let version = loading.version;
+            let (version, snapshot) = (loading.version, loading.snapshot);
             match loading.end() {
                 Ok(state) => {
-                    let wake = if version == Version::NONE { Wake::Asleep } else { Wake::Unknown };
-                    self.cache.insert(stream, Cached { state, version, wake });
+                    self.cache.insert(stream, Cached::new(state, version, snapshot));
                     self.fresh.insert(stream);
                 }
                 Err(reason) => {
@@ -165,6 +188,22 @@ impl Unit<'_> {
         }
     }
 
+    /// After the commit: the states of the streams that have grown by `every` events or more since their last snapshot.
+    /// Each is named once; whether it is saved or not, the next one is `every` events later.
+    pub fn overdue(&mut self, every: u64) -> Vec<Draft> {
+        let mut drafts = Vec::new();
+        for (stream, _) in self.staged.iter().filter(|(_, staged)| !staged.events.is_empty()) {
+            let Some(cached) = self.cache.get_mut(*stream) else { continue };
+            let grown = cached.version.get().saturating_sub(cached.snapshot.get());
+            if (*cached.state).is_snapshotted() && grown >= every {
+                cached.snapshot = cached.version;
+                let state = (*cached.state).clone_box();
+                drafts.push(Draft { stream: *stream, version: cached.version, state });
+            }
+        }
+        drafts
+    }
+
     /// Ends the unit after its commit: the events as recorded, in the order of their streams. Each carries the cursor
     /// of the commit's last event: within the commit they are not told apart.
     #[must_use]
@@ -195,10 +234,10 @@ impl Unit<'_> {
 
     /// An input must not conclude anything from an absence that nobody has checked.
     fn look_at_unwritten_assumptions(&mut self) {
-        for (stream, fold) in std::mem::take(&mut self.assumed_now) {
+        for (stream, folding) in std::mem::take(&mut self.assumed_now) {
             let written = self.staged.get(&stream).is_some_and(|staged| !staged.events.is_empty());
             if !written {
-                self.needs.insert(stream, fold);
+                self.needs.insert(stream, folding);
             }
         }
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use eventstore::memory::{CountingIds, MemoryStore};
-use eventstore::{Actor, Aggregate, Category, Cause, DomainEvent, Need, StreamId};
+use eventstore::{Actor, Aggregate, Category, Cause, DomainEvent, Need, SnapshotShape, StreamId};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -27,7 +27,7 @@ impl DomainEvent for AccountEvent {
 }
 
 /// Open once `opened`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Account {
     pub opened: bool,
     pub balance: i64,
@@ -36,6 +36,8 @@ pub struct Account {
 impl Aggregate for Account {
     const CATEGORY: Category = Category::new("account");
     type Event = AccountEvent;
+
+    const SNAPSHOT: Option<SnapshotShape<Self>> = Some(SnapshotShape::json(2));
 
     fn evolve(mut self, event: &AccountEvent) -> Self {
         match event {

@@ -1,15 +1,16 @@
 //! A store that counts, and that fails when it is told to.
+#![allow(dead_code, clippy::allow_attributes, reason = "not every test file uses all of it")]
 
 use std::pin::Pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use eventstore::memory::MemoryStore;
 use eventstore::{
-    Category, Commit, CommitError, Committed, Cursor, DueTimers, EventStore, ReadError, Recorded, StoredDeadLetter,
-    StreamId, TxId, Version,
+    Category, Commit, CommitError, Committed, Cursor, DueTimers, EventStore, ReadError, Recorded, Snapshot,
+    StoredDeadLetter, StreamId, TxId, Version,
 };
 use uuid::Uuid;
 
@@ -25,12 +26,21 @@ pub struct Watched {
     pub memory: Arc<MemoryStore>,
     commits: AtomicUsize,
     reads: AtomicUsize,
+    events_read: AtomicUsize,
+    saves_fail: AtomicBool,
     plan: Mutex<Option<Plan>>,
 }
 
 impl Watched {
     pub fn new(memory: Arc<MemoryStore>) -> Arc<Self> {
-        Arc::new(Self { memory, commits: AtomicUsize::new(0), reads: AtomicUsize::new(0), plan: Mutex::new(None) })
+        Arc::new(Self {
+            memory,
+            commits: AtomicUsize::new(0),
+            reads: AtomicUsize::new(0),
+            events_read: AtomicUsize::new(0),
+            saves_fail: AtomicBool::new(false),
+            plan: Mutex::new(None),
+        })
     }
 
     /// Commits that were asked for.
@@ -41,6 +51,16 @@ impl Watched {
     /// Reads of streams that were asked for.
     pub fn reads(&self) -> usize {
         self.reads.load(Ordering::SeqCst)
+    }
+
+    /// Events that reads of streams returned.
+    pub fn events_read(&self) -> usize {
+        self.events_read.load(Ordering::SeqCst)
+    }
+
+    /// From now on snapshots cannot be saved.
+    pub fn fail_saves(&self) {
+        self.saves_fail.store(true, Ordering::SeqCst);
     }
 
     pub fn before_next_commit(&self, first: impl Future<Output = ()> + Send + 'static) {
@@ -89,7 +109,24 @@ impl EventStore for Watched {
 
     async fn read_streams(&self, streams: &[(StreamId, Version)], limit: usize) -> Result<Vec<Recorded>, ReadError> {
         self.reads.fetch_add(1, Ordering::SeqCst);
-        self.memory.read_streams(streams, limit).await
+        let events = self.memory.read_streams(streams, limit).await?;
+        self.events_read.fetch_add(events.len(), Ordering::SeqCst);
+        Ok(events)
+    }
+
+    async fn read_snapshots(&self, streams: &[StreamId]) -> Result<Vec<Snapshot>, ReadError> {
+        self.memory.read_snapshots(streams).await
+    }
+
+    async fn save_snapshots(&self, snapshots: &[Snapshot]) -> Result<(), ReadError> {
+        if self.saves_fail.load(Ordering::SeqCst) {
+            return Err(ReadError::Unavailable("no room".into()));
+        }
+        self.memory.save_snapshots(snapshots).await
+    }
+
+    async fn drop_snapshots(&self, category: Category, limit: usize) -> Result<usize, ReadError> {
+        self.memory.drop_snapshots(category, limit).await
     }
 
     async fn read_stream_backwards(&self, stream: StreamId, limit: usize) -> Result<Vec<Recorded>, ReadError> {

@@ -1,8 +1,9 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use eventstore::{Aggregate, Category};
+use eventstore::{Aggregate, Category, SnapshotShape};
 use money::Money;
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::domain::ProductEvent;
@@ -15,7 +16,7 @@ pub const REQUESTS_REMEMBERED_MAX: usize = 1_000;
 pub const UNITS_MAX: u64 = 1_000_000_000_000_000;
 
 /// Where a product stands.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub enum Product {
     /// Nobody has listed it.
     #[default]
@@ -24,10 +25,12 @@ pub enum Product {
     Listed(Listed),
 }
 
-/// A product of the catalogue. Cheap to clone: every reservation of a batch takes a copy to fall back on.
-#[derive(Clone, PartialEq, Eq, Debug)]
+/// A product of the catalogue. Cheap to clone: every reservation of a batch takes a copy to fall back on. It holds no
+/// reservation by name, only their sums, so it stays small however many there were.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Listed {
     /// As it was listed.
+    #[serde(with = "eventstore::shared")]
     pub listing: Arc<Listing>,
     /// The price of a unit now.
     pub price: Money,
@@ -38,11 +41,12 @@ pub struct Listed {
     /// The threshold at which its farm was told that it runs out, while that holds.
     pub told_low_at: Option<u64>,
     /// The deliveries taken in last, oldest first.
+    #[serde(with = "eventstore::shared")]
     deliveries: Arc<VecDeque<(Uuid, u64)>>,
 }
 
 /// What never changes about a product.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Listing {
     /// Whose it is.
     pub farm_id: Uuid,
@@ -57,7 +61,7 @@ pub struct Listing {
 }
 
 /// Where the units of a product are.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Stock {
     /// Can be reserved.
     pub available: u64,
@@ -155,6 +159,9 @@ impl Aggregate for Product {
     const CATEGORY: Category = Category::new("product");
 
     type Event = ProductEvent;
+
+    /// Every reservation is an event here: a product that sells well has a million.
+    const SNAPSHOT: Option<SnapshotShape<Self>> = Some(SnapshotShape::json(1));
 
     fn evolve(self, event: &ProductEvent) -> Self {
         match self {
