@@ -3,7 +3,7 @@ use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
 
-use crate::{Aggregate, StreamId, Version, snapshot};
+use crate::{Aggregate, Digest, StreamId, Version, snapshot};
 
 /// A state of some aggregate, its type forgotten.
 pub(crate) trait AnyState: Any + Send + Sync {
@@ -53,24 +53,26 @@ pub(crate) enum Wake {
 pub(crate) struct Cached {
     pub(crate) state: Box<dyn AnyState>,
     pub(crate) version: Version,
+    /// The digest of that version. While a unit holds events for the stream, that of the version before them.
+    pub(crate) head: Option<Digest>,
     pub(crate) wake: Wake,
     /// The version of the stream's last snapshot, as far as this process knows.
     pub(crate) snapshot: Version,
 }
 
 impl Cached {
-    /// A stream as it was loaded; `snapshot` is the version of the snapshot that it began with.
-    pub(crate) fn new(state: Box<dyn AnyState>, version: Version, snapshot: Version) -> Self {
+    /// A stream as it was loaded; `head` is the digest of its version, `snapshot` is the version of the snapshot that it began with.
+    pub(crate) fn new(state: Box<dyn AnyState>, version: Version, head: Option<Digest>, snapshot: Version) -> Self {
         let wake = if version == Version::NONE { Wake::Asleep } else { Wake::Unknown };
-        Self { state, version, wake, snapshot }
+        Self { state, version, head, wake, snapshot }
     }
 }
 
 impl Clone for Cached {
     fn clone(&self) -> Self {
         // The method of the state inside the box: a call on the box itself would clone the box as an aggregate.
-        let Self { version, wake, snapshot, .. } = *self;
-        Self { state: (*self.state).clone_box(), version, wake, snapshot }
+        let Self { version, head, wake, snapshot, .. } = *self;
+        Self { state: (*self.state).clone_box(), version, head, wake, snapshot }
     }
 }
 

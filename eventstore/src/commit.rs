@@ -1,9 +1,10 @@
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use crate::{Cursor, NewEvent, StoreError, StreamId, Version};
+use crate::{Covered, Cursor, Digest, NewEvent, StoreError, StreamId, Version};
 
-/// Events for one stream, and the version the writer believes it has.
+/// Events for one stream, and the version the writer believes it has. Their digests are made with it and cannot be
+/// parted from it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Append {
     /// Where.
@@ -11,7 +12,49 @@ pub struct Append {
     /// The stream's version before the first of `events`; [`Version::NONE`] for a new stream.
     pub expected: Version,
     /// What happened, oldest first; at least one.
-    pub events: Vec<NewEvent>,
+    events: Vec<NewEvent>,
+    /// One per event.
+    digests: Vec<Digest>,
+}
+
+impl Append {
+    /// `events`, oldest first, to be stored after version `expected`, whose digest is `previous`: `None` for a new stream,
+    /// or when its last event is from before there were digests. Times are cut to the microseconds that stores keep.
+    #[must_use]
+    pub fn new(stream: StreamId, expected: Version, previous: Option<Digest>, mut events: Vec<NewEvent>) -> Self {
+        let mut digests = Vec::with_capacity(events.len());
+        let (mut previous, mut room) = (previous, Vec::with_capacity(1024));
+        for (index, event) in events.iter_mut().enumerate() {
+            event.time = to_micros(event.time);
+            let covered = Covered::of(stream, expected.plus(index + 1), event);
+            let digest = covered.digest_with(previous, &mut room);
+            digests.push(digest);
+            previous = Some(digest);
+        }
+        Self { stream, expected, events, digests }
+    }
+
+    /// What happened, oldest first.
+    #[must_use]
+    pub fn events(&self) -> &[NewEvent] {
+        &self.events
+    }
+
+    /// The events' digests, one for each.
+    #[must_use]
+    pub fn digests(&self) -> &[Digest] {
+        &self.digests
+    }
+
+    /// Each event with its digest.
+    pub fn into_events(self) -> impl Iterator<Item = (NewEvent, Digest)> {
+        self.events.into_iter().zip(self.digests)
+    }
+}
+
+/// Stores keep microseconds; what is compared later must be what was kept.
+pub(crate) fn to_micros(time: DateTime<Utc>) -> DateTime<Utc> {
+    DateTime::from_timestamp_micros(time.timestamp_micros()).unwrap_or(time)
 }
 
 /// A message that was handled, by the consumer that handled it.

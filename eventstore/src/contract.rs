@@ -6,6 +6,7 @@
 #![expect(clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "the suite is test code")]
 
 pub mod appends;
+pub mod digests;
 pub mod inbox;
 pub mod log;
 pub mod outbox;
@@ -53,6 +54,8 @@ macro_rules! contract_tests {
             snapshots: a_snapshot_ahead_of_its_stream_is_left_out_and_gives_way
             snapshots: snapshots_of_one_category_are_dropped
             snapshots: streams_with_and_without_snapshots_are_asked_for_together
+            digests: a_digest_is_that_of_the_event_and_the_one_before
+            digests: every_way_to_read_tells_the_digest
             log: the_log_is_in_commit_order
             log: the_log_is_read_page_by_page_without_gap_or_repetition
             log: the_log_shows_the_categories_that_were_asked_for
@@ -142,7 +145,7 @@ pub(crate) fn event(number: u64) -> NewEvent {
 
 /// `events` for `stream` as its versions from `expected + 1`.
 pub(crate) fn append(stream: StreamId, expected: u64, events: impl IntoIterator<Item = u64>) -> Append {
-    Append { stream, expected: Version::new(expected), events: events.into_iter().map(event).collect() }
+    Append::new(stream, Version::new(expected), None, events.into_iter().map(event).collect())
 }
 
 pub(crate) fn appends(appends: impl IntoIterator<Item = Append>) -> Commit {

@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use uuid::Uuid;
 
-use crate::{StreamId, Version};
+use crate::{Digest, StreamId, Version};
 
 /// Names one event for ever; also the id of the message that tells others about it. UUIDv7.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Serialize, Deserialize)]
@@ -133,6 +133,8 @@ pub struct Recorded {
     pub time: DateTime<Utc>,
     /// Where it came from.
     pub cause: Cause,
+    /// Its digest; `None` for one that was stored before there were digests.
+    pub digest: Option<Digest>,
 }
 
 #[cfg(test)]

@@ -8,19 +8,32 @@ pub struct StreamKind {
     /// The category of its streams.
     pub category: Category,
     begin: fn() -> Box<dyn Fold>,
+    decodes: fn(&Recorded) -> Result<(), DecodeError>,
 }
 
 impl StreamKind {
     /// The streams of an aggregate whose states can be shown.
     #[must_use]
     pub const fn of<A: Aggregate + Serialize>() -> Self {
-        Self { category: A::CATEGORY, begin: || Box::new(Folded(A::default())) }
+        Self {
+            category: A::CATEGORY,
+            begin: || Box::new(Folded(A::default())),
+            decodes: |event| A::Event::from_recorded(event).map(drop),
+        }
     }
 
     /// A fold that has seen nothing yet.
     #[must_use]
     pub fn begin(self) -> Box<dyn Fold> {
         (self.begin)()
+    }
+
+    /// Whether this program understands one of its events.
+    ///
+    /// # Errors
+    /// [`DecodeError`]: it does not.
+    pub fn decodes(self, event: &Recorded) -> Result<(), DecodeError> {
+        (self.decodes)(event)
     }
 }
 

@@ -18,6 +18,7 @@
 //! * **Fenced**: an append whose expected version is not the stream's version changes nothing and says so.
 //! * **Never skipped**: [`EventStore::read_log`] returns events in commit order; an event that becomes visible late is
 //!   never overtaken by the cursor. See [`Cursor`].
+//! * **Tamper-evident**: every event carries a [`Digest`] over itself and the one before it in its stream.
 //! * **Told twice, done once**: the same inbox key twice is [`CommitError::Duplicate`].
 //!
 //! [`memory::MemoryStore`] and the Postgres store keep the same promises; `contract` (feature `contract`) is the suite
@@ -28,8 +29,10 @@
 //! No SQL, no NATS, no clock, no random ids: time and ids come in as values ([`Clock`], [`IdSource`]).
 
 mod aggregate;
+pub mod audit;
 mod cache;
 mod commit;
+mod digest;
 mod event;
 mod id;
 #[cfg(feature = "worker")]
@@ -51,6 +54,7 @@ pub mod worker;
 pub use aggregate::{Aggregate, DecodeError, DomainEvent};
 pub use cache::Cache;
 pub use commit::{Append, Commit, CommitError, Committed, DeadLetter, InboxEntry, TimerChange};
+pub use digest::{Covered, Digest, NotADigest};
 pub use event::{Actor, Cause, Cursor, EventId, NewEvent, Recorded, TraceContext, TxId};
 pub use id::{Clock, IdSource, derived_id};
 pub use kind::{Fold, StreamKind};

@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::cache::AnyState;
-use crate::{Aggregate, StreamId, Version};
+use crate::{Aggregate, Digest, StreamId, Version};
 
 /// How a state is written down and read back.
 ///
@@ -70,6 +70,8 @@ pub struct Snapshot {
     pub version: Version,
     /// The number of its [`SnapshotShape`].
     pub shape: u16,
+    /// The digest of that event, as the log has it: filled in when the snapshot is read, not stored with it.
+    pub head: Option<Digest>,
     /// The state, JSON text; at most [`Snapshot::BYTES_MAX`].
     pub state: String,
 }
@@ -118,7 +120,7 @@ impl Draft {
         if state.len() > Snapshot::BYTES_MAX {
             return Err(DraftError::TooLarge(state.len()));
         }
-        Ok(Snapshot { stream: self.stream, version: self.version, shape, state })
+        Ok(Snapshot { stream: self.stream, version: self.version, shape, head: None, state })
     }
 }
 

@@ -52,11 +52,11 @@ impl Commit {
     pub fn check(&self) -> Result<(), Unstorable> {
         for append in &self.appends {
             check_stream(append.stream)?;
-            if append.events.is_empty() {
+            if append.events().is_empty() {
                 return Err(Unstorable::Nothing(append.stream));
             }
-            version_in_range(append.expected, append.events.len())?;
-            append.events.iter().try_for_each(check_event)?;
+            version_in_range(append.expected, append.events().len())?;
+            append.events().iter().try_for_each(check_event)?;
         }
         for timer in &self.timers {
             check_stream(timer.stream())?;

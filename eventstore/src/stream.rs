@@ -74,10 +74,10 @@ impl Version {
         self.0
     }
 
-    /// The version after `count` more events.
+    /// The version after `count` more events. Stays at the largest number there is: no store takes such a version.
     #[must_use]
     pub const fn plus(self, count: usize) -> Self {
-        Self(self.0 + count as u64)
+        Self(self.0.saturating_add(count as u64))
     }
 }
 

@@ -6,8 +6,7 @@ mod support;
 use chrono::Duration;
 use eventstore::memory::{CountingIds, FixedClock};
 use eventstore::{
-    Append, Cache, Commit, Committed, Cursor, DeadLetter, EventId, Need, NewEvent, Recorded, TimerChange, TxId, Unit,
-    Version,
+    Cache, Commit, Committed, Cursor, DeadLetter, EventId, Need, NewEvent, Recorded, TimerChange, TxId, Unit, Version,
 };
 use support::{Account, AccountEvent, Impostor, account, cause, message, noon, stream};
 
@@ -56,6 +55,7 @@ fn recorded(number: u64, events: &[AccountEvent]) -> Vec<Recorded> {
         payload: serde_json::to_string(event).expect("JSON"),
         time: noon(),
         cause: cause(1),
+        digest: None,
     };
     events.iter().enumerate().map(of).collect()
 }
@@ -65,7 +65,7 @@ fn committed() -> Committed {
 }
 
 fn expected(commit: &Commit) -> Vec<(Version, usize)> {
-    commit.appends.iter().map(|Append { expected, events, .. }| (*expected, events.len())).collect()
+    commit.appends.iter().map(|append| (append.expected, append.events().len())).collect()
 }
 
 #[test]
@@ -83,7 +83,7 @@ fn an_input_sees_what_the_one_before_it_recorded() {
 
     let commit = unit.to_commit();
     assert_eq!(expected(&commit), [(Version::new(1), 3)]);
-    let causes: Vec<_> = commit.appends[0].events.iter().map(|event: &NewEvent| event.cause.clone()).collect();
+    let causes: Vec<_> = commit.appends[0].events().iter().map(|event: &NewEvent| event.cause.clone()).collect();
     assert_eq!(causes, [cause(1), cause(1), cause(2)]);
     let recorded = unit.into_recorded(committed());
     assert_eq!(recorded.iter().map(|event| event.version.get()).collect::<Vec<_>>(), [2, 3, 4]);

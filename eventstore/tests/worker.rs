@@ -121,9 +121,13 @@ fn balance(outcome: &Outcome) -> i64 {
     outcome.as_ref().expect("done").output
 }
 
-/// The sum of all events of an account, whoever wrote them.
+/// The sum of all events of an account, whoever wrote them; their digests make a chain.
 async fn truth(store: &MemoryStore, number: u64) -> (i64, u64) {
     let events = store.read_streams(&[(stream(number), Version::NONE)], 1_000).await.expect("read");
+    events.iter().fold(None, |previous, event| {
+        assert_eq!(event.digest, Some(event.covered().digest(previous)), "version {}", event.version);
+        event.digest
+    });
     let fold = |sum: i64, event: &Recorded| match serde_json::from_str(&event.payload).expect("an event") {
         AccountEvent::Opened { .. } => sum,
         AccountEvent::Deposited { amount } => sum + amount,
@@ -322,6 +326,25 @@ async fn several_workers_on_one_store_lose_nothing() {
     let batches = || (0..20).map(|_| vec![Input::Deposit(1, 1), Input::Transfer(1, 2, 1)]);
     join_all(branches.map(|branch| branch.run(batches()))).await;
     assert_eq!((truth(&memory, 1).await, truth(&memory, 2).await), ((0, 160), (80, 80)));
+}
+
+#[tokio::test]
+async fn the_chain_goes_on_whether_a_stream_is_new_cached_loaded_or_taken_by_another() {
+    let memory = memory();
+    let limits = Limits { cached_streams: 1, ..Limits::default() };
+    let branches = (1..=2).map(|series| Branch::with(&Watched::new(Arc::clone(&memory)), series, limits, vec![]));
+    let batches = || (0..30).map(|_| vec![Input::Deposit(1, 1), Input::Withdraw(2, 1_000), Input::Transfer(1, 2, 1)]);
+    join_all(branches.map(|branch| {
+        branch.run(batches().chain([
+            vec![Input::Deposit(3, 1)],
+            vec![Input::Deposit(4, 1)],
+            vec![Input::Deposit(1, 1)],
+        ]))
+    }))
+    .await;
+    for (number, events) in [(1, 122), (2, 60), (3, 2), (4, 2)] {
+        assert_eq!(truth(&memory, number).await.1, events);
+    }
 }
 
 #[tokio::test]

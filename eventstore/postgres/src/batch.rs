@@ -17,11 +17,11 @@ pub(crate) struct Batch {
 /// What a commit consists of, and so how many parameters its statement has.
 #[derive(Clone, Copy)]
 pub(crate) enum Parts {
-    /// $1 to $15.
+    /// $1 to $16.
     Events,
-    /// $1 to $20.
+    /// $1 to $21.
     EventsAndTimers,
-    /// $1 to $28.
+    /// $1 to $29.
     All,
 }
 
@@ -37,7 +37,7 @@ impl Batch {
 
     /// The first event, whose place tells whether the whole commit took place.
     pub(crate) fn first(&self) -> Option<(&Append, &eventstore::NewEvent)> {
-        self.appends.first().and_then(|append| append.events.first().map(|event| (append, event)))
+        self.appends.first().and_then(|append| append.events().first().map(|event| (append, event)))
     }
 
     pub(crate) fn appends(&self) -> &[Append] {
@@ -84,7 +84,7 @@ impl Batch {
     }
 
     fn bind_events<'q>(&'q self, statement: Statement<'q>) -> Statement<'q> {
-        let mut columns = EventColumns::with_capacity(self.appends.iter().map(|append| append.events.len()).sum());
+        let mut columns = EventColumns::with_capacity(self.appends.iter().map(|append| append.events().len()).sum());
         self.appends.iter().for_each(|append| columns.push(append));
         statement
             .bind(columns.versions)
@@ -99,6 +99,7 @@ impl Batch {
             .bind(columns.actors)
             .bind(columns.traces)
             .bind(columns.payloads)
+            .bind(columns.digests)
     }
 
     fn bind_timers<'q>(&'q self, statement: Statement<'q>) -> Statement<'q> {
@@ -149,6 +150,7 @@ struct EventColumns<'a> {
     actors: Vec<&'a str>,
     traces: Vec<Option<&'a str>>,
     payloads: Vec<JsonText<'a>>,
+    digests: Vec<&'a [u8]>,
 }
 
 impl<'a> EventColumns<'a> {
@@ -166,11 +168,12 @@ impl<'a> EventColumns<'a> {
             actors: Vec::with_capacity(rows),
             traces: Vec::with_capacity(rows),
             payloads: Vec::with_capacity(rows),
+            digests: Vec::with_capacity(rows),
         }
     }
 
     fn push(&mut self, append: &'a Append) {
-        for (index, event) in append.events.iter().enumerate() {
+        for (index, event) in append.events().iter().enumerate() {
             self.versions.push(to_i64(append.expected.plus(index + 1).get()));
             self.times.push(event.time);
             self.streams.push(append.stream.id);
@@ -185,5 +188,6 @@ impl<'a> EventColumns<'a> {
             self.traces.push(event.cause.trace.as_ref().map(|trace| trace.0.as_str()));
             self.payloads.push(JsonText(&event.payload));
         }
+        self.digests.extend(append.digests().iter().map(|digest| &digest.as_bytes()[..]));
     }
 }

@@ -40,12 +40,12 @@ obstacle as (
 written as (
     insert into event (
         version, time, stream_id, event_id, correlation_id, causation_id,
-        schema_version, category, type, actor, trace, payload
+        schema_version, category, type, actor, trace, payload, digest
     )
     select *
     from unnest(
         $4::int8[], $5::timestamptz[], $6::uuid[], $7::uuid[], $8::uuid[], $9::uuid[],
-        $10::int2[], $11::text[], $12::text[], $13::text[], $14::text[], $15::json[]
+        $10::int2[], $11::text[], $12::text[], $13::text[], $14::text[], $15::json[], $16::bytea[]
     )
     where not exists (select from obstacle)
     returning tx, position
@@ -66,14 +66,14 @@ macro_rules! timers {
 armed as (
     insert into timer (stream_id, category, due)
     select *
-    from unnest($16::uuid[], $17::text[], $18::timestamptz[])
+    from unnest($17::uuid[], $18::text[], $19::timestamptz[])
     where not exists (select from obstacle)
     on conflict (stream_id, category) do update
     set due = excluded.due, claimed_until = null
 ),
 disarmed as (
     delete from timer
-    using unnest($19::uuid[], $20::text[]) as gone (stream_id, category)
+    using unnest($20::uuid[], $21::text[]) as gone (stream_id, category)
     where timer.stream_id = gone.stream_id
     and timer.category = gone.category
     and not exists (select from obstacle)
@@ -87,13 +87,13 @@ macro_rules! messages {
 handled as (
     insert into inbox (consumer, message)
     select *
-    from unnest($21::text[], $22::uuid[])
+    from unnest($22::text[], $23::uuid[])
     where not exists (select from obstacle)
 ),
 parked as (
     insert into dead_letter (consumer, message, subject, headers, body, reason)
     select *
-    from unnest($23::text[], $24::text[], $25::text[], $26::json[], $27::bytea[], $28::text[])
+    from unnest($24::text[], $25::text[], $26::text[], $27::json[], $28::bytea[], $29::text[])
     where not exists (select from obstacle)
     on conflict (consumer, message) do nothing
 )"
@@ -119,7 +119,7 @@ const COMMIT_ALL: &str = concat!(
     events!(obstacles: "
     union all
     select 1
-    from unnest($21::text[], $22::uuid[]) as done (consumer, message)
+    from unnest($22::text[], $23::uuid[]) as done (consumer, message)
     join inbox using (consumer, message)"),
     timers!(),
     messages!(),

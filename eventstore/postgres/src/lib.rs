@@ -21,6 +21,7 @@
 //! No `LISTEN`/`NOTIFY` (a global lock at commit), no advisory locks, no `SERIALIZABLE`, no transaction that spans two
 //! statements, no SQL text built at run time.
 
+mod audit;
 mod batch;
 mod codec;
 mod commit;

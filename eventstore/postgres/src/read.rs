@@ -1,4 +1,6 @@
-use eventstore::{Actor, Category, Cause, Cursor, EventId, ReadError, Recorded, StreamId, TraceContext, TxId, Version};
+use eventstore::{
+    Actor, Category, Cause, Cursor, Digest, EventId, ReadError, Recorded, StreamId, TraceContext, TxId, Version,
+};
 use sqlx::Row;
 use sqlx::postgres::PgRow;
 
@@ -11,7 +13,8 @@ use crate::fault::read_error;
 macro_rules! event_columns {
     () => {
         "event.tx, event.position, event.version, event.time, event.stream_id, event.event_id, event.correlation_id,
-        event.causation_id, event.schema_version, event.category, event.type, event.actor, event.trace, event.payload"
+        event.causation_id, event.schema_version, event.category, event.type, event.actor, event.trace, event.payload,
+        event.digest"
     };
 }
 
@@ -168,5 +171,16 @@ fn decoded(row: &PgRow, stream: StreamId) -> Result<Recorded, sqlx::Error> {
         schema_version: u16::try_from(row.try_get::<i16, _>(8)?).unwrap_or_default(),
         type_name: row.try_get(10)?,
         payload: payload.0.to_owned(),
+        digest: digest(row.try_get(14)?)?,
     })
+}
+
+/// Rows from before there were digests have an empty one.
+pub(crate) fn digest(bytes: &[u8]) -> Result<Option<Digest>, sqlx::Error> {
+    match bytes {
+        [] => Ok(None),
+        bytes => {
+            Digest::from_bytes(bytes).map(Some).ok_or_else(|| sqlx::Error::Decode("a digest of another length".into()))
+        }
+    }
 }

@@ -6,11 +6,11 @@ use crate::PostgresStore;
 use crate::batch::columns;
 use crate::codec::{JsonText, to_i64, to_u64};
 use crate::fault::read_error;
-use crate::read::category;
+use crate::read::{category, digest};
 
 /// Only what the log confirms: it holds the very event to which the snapshot belongs.
 const READ: &str = "
-select snapshot.category, snapshot.stream_id, snapshot.version, snapshot.shape, snapshot.state
+select snapshot.category, snapshot.stream_id, snapshot.version, snapshot.shape, snapshot.state, event.digest
 from unnest($1::uuid[], $2::text[]) as asked (stream_id, category)
 join snapshot on snapshot.category = asked.category and snapshot.stream_id = asked.stream_id
 join event
@@ -93,6 +93,7 @@ fn decoded(row: &PgRow, category: Category) -> Result<Snapshot, sqlx::Error> {
         stream: StreamId::new(category, row.try_get(1)?),
         version: Version::new(to_u64(row.try_get(2)?)),
         shape: u16::try_from(row.try_get::<i16, _>(3)?).unwrap_or_default(),
+        head: digest(row.try_get(5)?)?,
         state: state.0.to_owned(),
     })
 }

@@ -150,7 +150,7 @@ impl Subject {
             let expected = Version::new(actual.saturating_add_signed((*off).into()));
             let id = |index: u8| number * 100 + place as u64 * 10 + u64::from(index);
             let events = (0..*count).map(|index| event(id(index))).collect();
-            commit.appends.push(Append { stream: stream(*of), expected, events });
+            commit.appends.push(Append::new(stream(*of), expected, None, events));
         }
         let timer = |(of, due): &(u8, Option<i16>)| match due {
             Some(due) => TimerChange::Arm { stream: stream(*of), due: hours(*due) },
@@ -192,8 +192,8 @@ impl Subject {
 
     fn told(&self, events: &[Recorded]) -> String {
         let told = events.iter().map(|event| {
-            let Recorded { stream, version, cursor, id, payload, time, .. } = event;
-            format!("{stream} {version} {:?} {id} {payload} {time}", self.rank(cursor.tx))
+            let Recorded { stream, version, cursor, id, payload, time, digest, .. } = event;
+            format!("{stream} {version} {:?} {id} {payload} {time} {digest:?}", self.rank(cursor.tx))
         });
         told.collect::<Vec<_>>().join("\n")
     }

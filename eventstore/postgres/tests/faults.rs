@@ -41,7 +41,7 @@ fn commit(number: u64) -> Commit {
         },
     };
     Commit {
-        appends: vec![Append { stream: stream(number), expected: Version::NONE, events: vec![event(0), event(1)] }],
+        appends: vec![Append::new(stream(number), Version::NONE, None, vec![event(0), event(1)])],
         timers: vec![TimerChange::Arm { stream: stream(number), due: chrono::DateTime::UNIX_EPOCH }],
         inbox: vec![InboxEntry { consumer: "test".to_owned(), message: CountingIds::id(5, number) }],
         dead_letters: vec![],
@@ -88,7 +88,9 @@ async fn a_lost_answer_to_a_commit_that_another_writer_had_overtaken_is_a_confli
     let (database, wire, store) = through_a_wire().await;
     let mut other = commit(2);
     other.inbox.clear();
-    other.appends[0].events[0].id = EventId(CountingIds::id(9, 9));
+    let mut events = other.appends[0].events().to_vec();
+    events[0].id = EventId(CountingIds::id(9, 9));
+    other.appends = vec![Append::new(stream(2), Version::NONE, None, events)];
     database.store().commit(other).await.expect("committed");
     wire.set(Fault::LoseAnswer);
     let mut late = commit(2);

@@ -30,7 +30,7 @@ fn commit(number: u64) -> Commit {
         },
     };
     let stream = StreamId::new(APPLE, CountingIds::id(4, number));
-    Commit { appends: vec![Append { stream, expected: Version::NONE, events: vec![event] }], ..Commit::default() }
+    Commit { appends: vec![Append::new(stream, Version::NONE, None, vec![event])], ..Commit::default() }
 }
 
 /// The `number`th event, written within a transaction that the caller holds open.

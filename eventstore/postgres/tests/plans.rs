@@ -35,7 +35,7 @@ fn append(number: u64, expected: u64) -> Append {
             actor: Actor::new("test"),
         },
     };
-    Append { stream: stream(number), expected: Version::new(expected), events: vec![event] }
+    Append::new(stream(number), Version::new(expected), None, vec![event])
 }
 
 fn commit(number: u64, expected: u64) -> Commit {
@@ -57,7 +57,8 @@ fn commit(number: u64, expected: u64) -> Commit {
 
 /// Everything a store can do, once.
 async fn use_all(store: &PostgresStore) {
-    let snapshot = Snapshot { stream: stream(1), version: Version::new(1), shape: 1, state: "{}".to_owned() };
+    let snapshot =
+        Snapshot { stream: stream(1), version: Version::new(1), shape: 1, head: None, state: "{}".to_owned() };
     store.save_snapshots(&[snapshot]).await.expect("saved");
     store.read_snapshots(&[stream(1), stream(2)]).await.expect("read");
     store.drop_snapshots(APPLE, 10).await.expect("dropped");
@@ -77,6 +78,9 @@ async fn use_all(store: &PostgresStore) {
     store.claim_due_timers(&[APPLE], 10, Duration::from_secs(1)).await.expect("claimed");
     store.inbox_seen("consumer 0", &[CountingIds::id(5, 1)]).await.expect("read");
     store.dead_letters(1, 10).await.expect("read");
+    let page = store.audit_page(None, 2).await.expect("read");
+    store.audit_page(page.last(), 2).await.expect("read");
+    store.about_events().await.expect("read");
 }
 
 /// Numbers by name, once the server's statistics have settled: they are written when connections end.

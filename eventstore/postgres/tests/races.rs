@@ -27,7 +27,7 @@ fn append(stream: StreamId, expected: Version, id: EventId) -> Append {
         time: chrono::DateTime::UNIX_EPOCH,
         cause: Cause { correlation: id.0, causation: id.0, trace: None, actor: Actor::new("test") },
     };
-    Append { stream, expected, events: vec![event] }
+    Append::new(stream, expected, None, vec![event])
 }
 
 /// Appends one event to each stream, again and again, until all have taken it together.

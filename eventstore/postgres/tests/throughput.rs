@@ -34,7 +34,7 @@ fn batch(ids: &mut Ids, streams: usize, events: usize, timers: bool) -> Commit {
         let stream = StreamId::new(SAGA, ids.next());
         let time = chrono::DateTime::from_timestamp(1_800_000_000, 0).expect("a time");
         let events = (0..events).map(|_| event(ids, time)).collect();
-        commit.appends.push(Append { stream, expected: Version::NONE, events });
+        commit.appends.push(Append::new(stream, Version::NONE, None, events));
         if timers {
             commit.timers.push(TimerChange::Arm { stream, due: time + Duration::from_millis(ids.0 % 1_000_000) });
         }

@@ -14,7 +14,7 @@ use crate::{
 fn changed(change: impl FnOnce(&mut NewEvent)) -> Commit {
     let mut event = event(1);
     change(&mut event);
-    appends([Append { stream: apple(1), expected: Version::NONE, events: vec![event] }])
+    appends([Append::new(apple(1), Version::NONE, None, vec![event])])
 }
 
 fn parked(change: impl FnOnce(&mut DeadLetter)) -> Commit {

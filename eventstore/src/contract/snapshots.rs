@@ -5,7 +5,7 @@ use crate::{EventStore, Snapshot, StreamId, Version};
 
 fn snapshot(stream: StreamId, version: u64, shape: u16) -> Snapshot {
     let state = format!(r#"{{ "grown" : {version}, "shape":{shape}, "e":"\u0000ä" }}"#);
-    Snapshot { stream, version: Version::new(version), shape, state }
+    Snapshot { stream, version: Version::new(version), shape, head: None, state }
 }
 
 async fn saved(store: &dyn EventStore, snapshots: &[Snapshot]) {
@@ -15,6 +15,12 @@ async fn saved(store: &dyn EventStore, snapshots: &[Snapshot]) {
 async fn read(store: &dyn EventStore, streams: &[StreamId]) -> Vec<Snapshot> {
     let mut snapshots = store.read_snapshots(streams).await.expect("the snapshots are read");
     snapshots.sort_by_key(|snapshot| snapshot.stream);
+    for snapshot in &mut snapshots {
+        let events = store.read_streams(&[(snapshot.stream, Version::NONE)], 1_000).await.expect("read");
+        let event = events.iter().find(|event| event.version == snapshot.version).expect("the log confirms it");
+        assert_eq!(snapshot.head, event.digest, "whoever begins with it can go on with the chain");
+        snapshot.head = None;
+    }
     snapshots
 }
 

@@ -72,7 +72,7 @@ pub async fn everything_said_of_an_event_comes_back(store: &dyn EventStore) {
     let mut second = event(2);
     second.cause.trace = Some(TraceContext("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".to_owned()));
     let new = [first, second];
-    let commit = appends([Append { stream: apple(1), expected: Version::NONE, events: new.to_vec() }]);
+    let commit = appends([Append::new(apple(1), Version::NONE, None, new.to_vec())]);
     let committed = stored(store, commit).await;
 
     let events = stream(store, apple(1)).await;
@@ -88,6 +88,7 @@ pub async fn everything_said_of_an_event_comes_back(store: &dyn EventStore) {
             payload: new.payload,
             time: new.time,
             cause: new.cause,
+            digest: recorded.digest,
         };
         assert_eq!(*recorded, expected);
         assert_eq!(recorded.stream.category, APPLE);

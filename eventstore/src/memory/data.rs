@@ -5,10 +5,11 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::later;
+use crate::commit::to_micros;
 use crate::storable::parse;
 use crate::{
-    Append, Category, Commit, CommitError, Committed, Cursor, DeadLetter, DueTimer, DueTimers, InboxEntry, NewEvent,
-    Recorded, Snapshot, StoredDeadLetter, StreamId, TimerChange, TxId, Version,
+    Append, Category, Commit, CommitError, Committed, Cursor, DeadLetter, Digest, DueTimer, DueTimers, InboxEntry,
+    NewEvent, Recorded, Snapshot, StoredDeadLetter, StreamId, TimerChange, TxId, Version,
 };
 
 #[derive(Clone, Copy, Debug)]
@@ -106,12 +107,13 @@ impl Data {
     }
 
     fn append(&mut self, tx: TxId, append: Append) {
-        let indexes = self.streams.entry(append.stream).or_default();
-        for event in append.events {
+        let stream = append.stream;
+        let indexes = self.streams.entry(stream).or_default();
+        for (event, digest) in append.into_events() {
             indexes.push(self.log.len());
             let cursor = Cursor { tx, position: self.log.len() as u64 + 1 };
             let version = Version::NONE.plus(indexes.len());
-            self.log.push(recorded(append.stream, version, cursor, event));
+            self.log.push(recorded(stream, version, cursor, event, digest));
         }
     }
 
@@ -197,24 +199,23 @@ impl Data {
 
 /// Snapshots.
 impl Data {
-    /// Is there an event to which the snapshot belongs?
-    fn holds(&self, snapshot: &Snapshot) -> bool {
-        let index = usize::try_from(snapshot.version.get()).ok().and_then(|version| version.checked_sub(1));
-        let indexes = self.streams.get(&snapshot.stream);
-        index.zip(indexes).is_some_and(|(index, indexes)| index < indexes.len())
+    /// The event to which the snapshot belongs, if it is there.
+    fn event_of(&self, snapshot: &Snapshot) -> Option<&Recorded> {
+        let index = usize::try_from(snapshot.version.get()).ok()?.checked_sub(1)?;
+        self.log.get(*self.streams.get(&snapshot.stream)?.get(index)?)
     }
 
     pub(super) fn read_snapshots(&self, streams: &[StreamId]) -> Vec<Snapshot> {
         let known = streams.iter().filter_map(|stream| self.snapshots.get(stream));
-        known.filter(|snapshot| self.holds(snapshot)).cloned().collect()
+        let confirmed = known.filter_map(|snapshot| Some((snapshot, self.event_of(snapshot)?)));
+        confirmed.map(|(snapshot, event)| Snapshot { head: event.digest, ..snapshot.clone() }).collect()
     }
 
     pub(super) fn save_snapshots(&mut self, snapshots: &[Snapshot]) {
         for new in snapshots {
-            let stays = self
-                .snapshots
-                .get(&new.stream)
-                .is_some_and(|old| (old.version, old.shape) >= (new.version, new.shape) && self.holds(old));
+            let stays = self.snapshots.get(&new.stream).is_some_and(|old| {
+                (old.version, old.shape) >= (new.version, new.shape) && self.event_of(old).is_some()
+            });
             if !stays {
                 self.snapshots.insert(new.stream, new.clone());
             }
@@ -254,12 +255,12 @@ impl Data {
 }
 
 fn json(commit: &Commit) -> Result<(), crate::Unstorable> {
-    let events = commit.appends.iter().flat_map(|append| &append.events);
+    let events = commit.appends.iter().flat_map(|append| append.events());
     events.into_iter().try_for_each(|event| parse("payload", &event.payload))?;
     commit.dead_letters.iter().try_for_each(|letter| parse("headers", &letter.headers))
 }
 
-fn recorded(stream: StreamId, version: Version, cursor: Cursor, event: NewEvent) -> Recorded {
+fn recorded(stream: StreamId, version: Version, cursor: Cursor, event: NewEvent, digest: Digest) -> Recorded {
     Recorded {
         stream,
         version,
@@ -268,12 +269,8 @@ fn recorded(stream: StreamId, version: Version, cursor: Cursor, event: NewEvent)
         type_name: event.type_name.to_owned(),
         schema_version: event.schema_version,
         payload: event.payload,
-        time: to_micros(event.time),
+        time: event.time,
         cause: event.cause,
+        digest: Some(digest),
     }
-}
-
-/// Stores keep microseconds.
-fn to_micros(time: DateTime<Utc>) -> DateTime<Utc> {
-    DateTime::from_timestamp_micros(time.timestamp_micros()).unwrap_or(time)
 }

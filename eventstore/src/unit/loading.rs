@@ -1,7 +1,7 @@
 use super::Fold;
 use crate::cache::AnyState;
 use crate::snapshot::thaw;
-use crate::{Aggregate, Recorded, Snapshot, Version};
+use crate::{Aggregate, Digest, Recorded, Snapshot, Version};
 
 type Thaw = fn(&Snapshot) -> Option<Box<dyn AnyState>>;
 
@@ -24,13 +24,15 @@ pub(super) struct Loading {
     folding: Folding,
     state: Result<Option<Box<dyn AnyState>>, String>,
     pub(super) version: Version,
+    /// The digest of that version.
+    pub(super) head: Option<Digest>,
     /// The version of the snapshot it began with.
     pub(super) snapshot: Version,
 }
 
 impl Loading {
     pub(super) fn new(folding: Folding) -> Self {
-        Self { folding, state: Ok(None), version: Version::NONE, snapshot: Version::NONE }
+        Self { folding, state: Ok(None), version: Version::NONE, head: None, snapshot: Version::NONE }
     }
 
     pub(super) fn is_snapshotted(&self) -> bool {
@@ -42,6 +44,7 @@ impl Loading {
         let Some(state) = self.folding.thaw.and_then(|thaw| thaw(snapshot)) else { return false };
         self.state = Ok(Some(state));
         self.version = snapshot.version;
+        self.head = snapshot.head;
         self.snapshot = snapshot.version;
         true
     }
@@ -51,7 +54,9 @@ impl Loading {
             let folded = (self.folding.fold)(state.take(), events);
             self.state = folded.map(Some).map_err(|error| format!("{error}: {}", error.source));
         }
-        self.version = events.last().map_or(self.version, |event| event.version);
+        if let Some(last) = events.last() {
+            (self.version, self.head) = (last.version, last.digest);
+        }
     }
 
     pub(super) fn end(self) -> Result<Box<dyn AnyState>, String> {

@@ -9,9 +9,10 @@ use uuid::Uuid;
 
 use self::loading::{Folding, Loading};
 use crate::cache::{AnyState, Cache, Cached, Wake};
+use crate::commit::to_micros;
 use crate::{
-    Aggregate, Cause, Clock, DeadLetter, DecodeError, DomainEvent, EventId, IdSource, InboxEntry, NewEvent, Recorded,
-    StreamId, TimerChange, Version,
+    Aggregate, Cause, Clock, DeadLetter, DecodeError, Digest, DomainEvent, EventId, IdSource, InboxEntry, NewEvent,
+    Recorded, StreamId, TimerChange, Version,
 };
 
 /// Why a [`Unit`] cannot answer now.
@@ -35,8 +36,18 @@ pub(crate) type Fold = fn(Option<Box<dyn AnyState>>, &[Recorded]) -> Result<Box<
 #[derive(Default)]
 struct Staged {
     expected: Version,
+    /// Of the version expected.
+    previous: Option<Digest>,
     events: Vec<NewEvent>,
+    /// One per event, once there was a commit of them.
+    digests: Vec<Digest>,
     timer: Option<TimerChange>,
+}
+
+impl Staged {
+    fn after(cached: &Cached) -> Self {
+        Self { expected: cached.version, previous: cached.head, ..Self::default() }
+    }
 }
 
 /// What must be put back when an input turns out to be refused after it has recorded something.
@@ -88,7 +99,7 @@ impl<'a> Unit<'a> {
         Self {
             cache,
             ids,
-            now: truncated(clock.now()),
+            now: to_micros(clock.now()),
             cause,
             staged: BTreeMap::new(),
             inbox: Vec::new(),
@@ -166,7 +177,8 @@ impl<'a> Unit<'a> {
             return Err(Need::Broken { stream, reason: reason.clone() });
         }
         if !self.cache.contains(stream) {
-            self.cache.insert(stream, Cached::new(Box::new(A::default()), Version::NONE, Version::NONE));
+            let new = Cached::new(Box::new(A::default()), Version::NONE, None, Version::NONE);
+            self.cache.insert(stream, new);
             self.assumed.insert(stream, Folding::of::<A>());
         }
         if self.assumed.contains_key(&stream) && !self.staged.contains_key(&stream) {
@@ -197,8 +209,7 @@ impl<'a> Unit<'a> {
             recorded.push(self.new_event(stream, event)?);
         }
         let cached = self.cache.get_mut(stream).ok_or(Need::NotLoaded(stream))?;
-        let staged =
-            self.staged.entry(stream).or_insert_with(|| Staged { expected: cached.version, ..Staged::default() });
+        let staged = self.staged.entry(stream).or_insert_with(|| Staged::after(cached));
         let state = std::mem::replace(&mut cached.state, Box::new(A::default()));
         let state = *state.into_any().downcast::<A>().map_err(|_| wrong_type(stream))?;
         cached.state = Box::new(events.iter().fold(state, A::evolve));
@@ -214,7 +225,7 @@ impl<'a> Unit<'a> {
     /// [`Need`]: return it.
     pub fn wake<A: Aggregate>(&mut self, id: Uuid, due: Option<DateTime<Utc>>) -> Result<(), Need> {
         let stream = A::stream(id);
-        let due = due.map(truncated);
+        let due = due.map(to_micros);
         let known = self.cache.get_mut(stream).ok_or(Need::NotLoaded(stream))?.wake;
         let (timer, wake) = match (due, known) {
             (None, Wake::Asleep) => return Ok(()),
@@ -228,9 +239,7 @@ impl<'a> Unit<'a> {
         self.remember(stream)?;
         let cached = self.cache.get_mut(stream).ok_or(Need::NotLoaded(stream))?;
         cached.wake = wake;
-        let version = cached.version;
-        self.staged.entry(stream).or_insert_with(|| Staged { expected: version, ..Staged::default() }).timer =
-            Some(timer);
+        self.staged.entry(stream).or_insert_with(|| Staged::after(cached)).timer = Some(timer);
         Ok(())
     }
 
@@ -303,9 +312,4 @@ fn fold<A: Aggregate>(from: Option<Box<dyn AnyState>>, events: &[Recorded]) -> R
 
 fn wrong_type(stream: StreamId) -> Need {
     Need::Broken { stream, reason: "two aggregates share its category".to_owned() }
-}
-
-/// Stores keep microseconds; what is compared later must be what was kept.
-fn truncated(time: DateTime<Utc>) -> DateTime<Utc> {
-    DateTime::from_timestamp_micros(time.timestamp_micros()).unwrap_or(time)
 }

@@ -2,10 +2,10 @@
 
 use std::collections::HashSet;
 
-use super::Unit;
 use super::loading::Loading;
+use super::{Staged, Unit};
 use crate::cache::Cached;
-use crate::{Append, Cause, Commit, Committed, Draft, NewEvent, Recorded, Snapshot, StreamId, Version};
+use crate::{Append, Cause, Commit, Committed, Digest, Draft, NewEvent, Recorded, Snapshot, StreamId, Version};
 
 /// For the shell around a unit.
 impl Unit<'_> {
@@ -131,10 +131,10 @@ impl Unit<'_> {
     /// Every missing stream has been fed to its end; those without events are new.
     pub fn loaded(&mut self) {
         for (stream, loading) in std::mem::take(&mut self.loading) {
-            let (version, snapshot) = (loading.version, loading.snapshot);
+            let (version, head, snapshot) = (loading.version, loading.head, loading.snapshot);
             match loading.end() {
                 Ok(state) => {
-                    self.cache.insert(stream, Cached::new(state, version, snapshot));
+                    self.cache.insert(stream, Cached::new(state, version, head, snapshot));
                     self.fresh.insert(stream);
                 }
                 Err(reason) => {
@@ -172,16 +172,10 @@ impl Unit<'_> {
 
     /// What this unit leads to.
     #[must_use]
-    pub fn to_commit(&self) -> Commit {
-        let appends = self.staged.iter().filter(|(_, staged)| !staged.events.is_empty());
+    pub fn to_commit(&mut self) -> Commit {
+        let appends = self.staged.iter_mut().filter(|(_, staged)| !staged.events.is_empty());
         Commit {
-            appends: appends
-                .map(|(stream, staged)| Append {
-                    stream: *stream,
-                    expected: staged.expected,
-                    events: staged.events.clone(),
-                })
-                .collect(),
+            appends: appends.map(|(stream, staged)| staged.append(*stream)).collect(),
             timers: self.staged.values().filter_map(|staged| staged.timer).collect(),
             inbox: self.inbox.clone(),
             dead_letters: self.dead_letters.clone(),
@@ -204,7 +198,8 @@ impl Unit<'_> {
         drafts
     }
 
-    /// Ends the unit after its commit: the events as recorded, in the order of their streams. Each carries the cursor
+    /// Ends the unit after its [commit](Unit::to_commit): the events as recorded, in the order of their streams.
+    /// Each carries the cursor
     /// of the commit's last event: within the commit they are not told apart.
     #[must_use]
     pub fn into_recorded(mut self, committed: Committed) -> Vec<Recorded> {
@@ -214,8 +209,11 @@ impl Unit<'_> {
         }
         let mut recorded = Vec::with_capacity(self.staged.values().map(|staged| staged.events.len()).sum());
         for (stream, staged) in std::mem::take(&mut self.staged) {
-            for (index, event) in staged.events.into_iter().enumerate() {
-                recorded.push(record_of(stream, staged.expected.plus(index + 1), event, committed));
+            if let (Some(cached), Some(head)) = (self.cache.get_mut(stream), staged.digests.last()) {
+                cached.head = Some(*head);
+            }
+            for (index, (event, digest)) in staged.events.into_iter().zip(staged.digests).enumerate() {
+                recorded.push(record_of(stream, staged.expected.plus(index + 1), event, digest, committed));
             }
         }
         recorded
@@ -243,7 +241,15 @@ impl Unit<'_> {
     }
 }
 
-fn record_of(stream: StreamId, version: Version, event: NewEvent, committed: Committed) -> Recorded {
+impl Staged {
+    fn append(&mut self, stream: StreamId) -> Append {
+        let append = Append::new(stream, self.expected, self.previous, self.events.clone());
+        self.digests = append.digests().to_vec();
+        append
+    }
+}
+
+fn record_of(stream: StreamId, version: Version, event: NewEvent, digest: Digest, committed: Committed) -> Recorded {
     Recorded {
         stream,
         version,
@@ -254,5 +260,6 @@ fn record_of(stream: StreamId, version: Version, event: NewEvent, committed: Com
         payload: event.payload,
         time: event.time,
         cause: event.cause,
+        digest: Some(digest),
     }
 }

@@ -152,6 +152,7 @@ fn recorded(payment: u128, version: u64, event: &Event) -> Recorded {
         payload: serde_json::to_string(event).unwrap(),
         time: DateTime::from_timestamp(i64::try_from(version).unwrap(), 0).unwrap(),
         cause: Cause { correlation: id, causation: id, trace: None, actor: Actor::new("test") },
+        digest: None,
     }
 }
 
