@@ -26,6 +26,7 @@ pub mod problem;
 pub mod projection;
 pub mod reactor;
 pub mod relay;
+pub mod schema;
 pub mod service;
 pub mod shutdown;
 pub mod tasks;

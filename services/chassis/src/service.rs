@@ -25,6 +25,7 @@ use crate::health::{Component, Health};
 use crate::projection::{Followed, Follower, Nudge, Projection};
 use crate::reactor::{self, ConsumerSpec, React};
 use crate::relay::{Relay, RelayHandle, RelaySpec};
+use crate::schema::Schema;
 use crate::shutdown::Shutdown;
 use crate::tasks::Tasks;
 use crate::{grpc, problem};
@@ -84,12 +85,13 @@ pub struct Service {
 }
 
 impl Service {
-    /// The frame of one service. Postgres and NATS may be away.
+    /// The frame of the service whose database has to look like `schema`. Postgres and NATS may be away.
     ///
     /// # Errors
     /// [`StartError`]: an address that can never work.
-    pub async fn start(name: &'static str, common: &Common, around: Surroundings) -> Result<Self, StartError> {
+    pub async fn start(schema: Schema, common: &Common, around: Surroundings) -> Result<Self, StartError> {
         let Surroundings { health, shutdown } = around;
+        let name = schema.service();
         let store = PostgresStore::connect(&common.store_options(name))
             .map_err(|error| StartError::Store(error.to_string()))?;
         let pool = store.pool().clone();
@@ -99,7 +101,7 @@ impl Service {
         let store: Arc<dyn EventStore> = Arc::new(store);
         let component = health.component(format!("{name}/postgres"));
         let probed: Arc<dyn Clock> = clock.clone();
-        tasks.spawn("postgres probe", probe(pool.clone(), probed, component, shutdown.clone()));
+        tasks.spawn("postgres probe", probe(pool.clone(), schema, probed, component, shutdown.clone()));
         let drain_limit = common.drain_limit;
         Ok(Self { name, store, pool, clock, ids: Arc::new(Uuids), broker, tasks, shutdown, health, drain_limit })
     }
@@ -168,21 +170,17 @@ impl Service {
     }
 }
 
-/// Says whether the database answers and holds our tables, and keeps the clock set.
-async fn probe(pool: PgPool, clock: Arc<dyn Clock>, component: Component, mut shutdown: Shutdown) {
+/// Says whether the database answers and is as this program needs it, and keeps the clock set. It may be migrated by
+/// another program at any time.
+async fn probe(pool: PgPool, schema: Schema, clock: Arc<dyn Clock>, component: Component, mut shutdown: Shutdown) {
     let mut was_up = None;
     while !shutdown.is_triggered() {
-        let asked = sqlx::query_as::<_, (chrono::DateTime<chrono::Utc>, bool)>(
-            "select clock_timestamp(), to_regclass('event') is not null",
-        )
-        .fetch_one(&pool);
-        let state = match timeout(PROBE_DEADLINE, asked).await {
-            Ok(Ok((now, true))) => {
+        let state = match timeout(PROBE_DEADLINE, schema.look(&pool)).await {
+            Ok(Ok(now)) => {
                 clock.observe(now);
                 Ok(())
             }
-            Ok(Ok((_, false))) => Err("the database has no tables yet: run `farmera migrate`".to_owned()),
-            Ok(Err(error)) => Err(format!("Postgres does not answer: {error}")),
+            Ok(Err(error)) => Err(error.to_string()),
             Err(_) => Err("Postgres does not answer in time".to_owned()),
         };
         match &state {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use chassis::config::{Env, Secret};
+use chassis::schema::{LookError, SchemaError};
 use clap::Args;
 use farmera_local::{FindingState, Toolbox};
 use sqlx::{Connection as _, PgConnection};
@@ -16,8 +17,8 @@ use crate::addresses::{self, Addresses};
 use crate::failure::Failure;
 use crate::host::ADMIN_ADDRESS;
 use crate::output::{self, Paint};
+use crate::run;
 use crate::services::{SERVICES, Service};
-use crate::{migrate, run};
 
 const ASK_LIMIT: Duration = Duration::from_secs(3);
 
@@ -186,25 +187,25 @@ async fn database(service: &Service, url: &Secret) -> Line {
         }
         Err(_) => return Line::problem(title, "does not answer in time", format!("start it, or correct {variable}")),
     };
-    let asked: Result<(String, bool), _> =
-        sqlx::query_as("select current_setting('server_version'), to_regclass('event') is not null")
-            .fetch_one(&mut connection)
-            .await;
-    let applied: Result<Option<i64>, _> =
-        sqlx::query_scalar("select max(version) from _sqlx_migrations where success").fetch_one(&mut connection).await;
+    let asked: Result<String, _> =
+        sqlx::query_scalar("select current_setting('server_version')").fetch_one(&mut connection).await;
+    let seen = service.schema().look(&mut connection).await;
     drop(connection.close().await);
     let remedy = format!("run `farmera migrate {}`", service.name);
-    match (asked, applied) {
-        (Err(error), _) => Line::problem(title, format!("cannot be read: {error}"), "give the role its rights"),
-        (Ok((_, false)), _) => Line::problem(title, "has no tables", remedy),
-        // The service's role may not read the book of migrations; that the tables are there is what can be seen.
-        (Ok((version, true)), Err(_) | Ok(None)) => Line::ok(title, format!("Postgres {version}, has its tables")),
-        (Ok((version, true)), Ok(Some(applied))) => {
-            let newest = migrate::newest(service);
-            if applied < newest {
-                return Line::problem(title, format!("is at migration {applied}, this program needs {newest}"), remedy);
-            }
-            Line::ok(title, format!("Postgres {version}, at migration {applied}"))
+    match (asked, seen) {
+        (Err(error), _) | (_, Err(LookError::Unavailable(error))) => {
+            Line::problem(title, format!("cannot be read: {error}"), "give the role its rights")
+        }
+        (Ok(version), Ok(_)) => Line::ok(title, format!("Postgres {version}, has its tables")),
+        (_, Err(LookError::Schema(SchemaError::Older { missing, .. }))) => {
+            Line::problem(title, format!("{} migration(s) have not been applied", missing.len()), remedy)
+        }
+        (_, Err(LookError::Schema(SchemaError::Hidden { .. }))) => {
+            Line::problem(title, "is from before services could see their migrations", remedy)
+        }
+        (_, Err(LookError::Schema(SchemaError::Newer { .. }))) => {
+            let remedy = "run the newer program, or restore the database from before it";
+            Line::problem(title, "was migrated by a newer program than this one", remedy)
         }
     }
 }

@@ -2,8 +2,9 @@
 //!
 //! * [`services`]: the table of services; the only place that names their crates;
 //! * [`host`]: services in this process, from bound ports to the drained end;
-//! * [`run`], [`up`], [`migrate`], [`doctor`]: the commands that operate Farmera;
-//! * [`surroundings`]: which databases and which broker an operator's command is about;
+//! * [`run`], [`up`], [`migrate`], [`verify`], [`doctor`]: the commands that operate Farmera;
+//! * [`surroundings`], [`schema`]: which databases and which broker an operator's command is about, and whether this
+//!   program fits them;
 //! * [`order`], [`product`], [`saga`]: the small client, over [`clients`], [`explain`] and [`addresses`];
 //! * [`sandbox_provider`]: a card processor for tests, as a process of its own;
 //! * [`demo`], [`bench`]: real orders through real edges, judged by [`invariants`];
@@ -29,7 +30,9 @@ pub mod product;
 pub mod run;
 pub mod saga;
 pub mod sandbox_provider;
+pub mod schema;
 pub mod services;
 pub mod surroundings;
 pub mod timeline;
 pub mod up;
+pub mod verify;

@@ -8,7 +8,8 @@ use sqlx::{Connection as _, PgConnection};
 
 use crate::failure::Failure;
 use crate::output;
-use crate::services::{self, SERVICES, Service};
+use crate::schema;
+use crate::services::{self, Service};
 
 /// What `farmera migrate` is told.
 #[derive(Args, Debug)]
@@ -38,10 +39,7 @@ pub struct Applied {
 pub async fn command(arguments: Arguments) -> Result<(), Failure> {
     chassis::telemetry::init_logs("warn");
     let env = Env::of_process();
-    let chosen = |service: &&Service| {
-        arguments.services.is_empty() || arguments.services.iter().any(|name| name == service.name)
-    };
-    for service in SERVICES.iter().filter(chosen) {
+    for service in services::chosen(&arguments.services) {
         let url = url(&env, service.name).map_err(|error| Failure::Setup(error.to_string()))?;
         let applied = migrate(service, url.expose()).await?;
         if applied.is_empty() {
@@ -67,12 +65,14 @@ pub fn url(env: &Env, name: &str) -> Result<Secret, ConfigError> {
     })
 }
 
-/// Brings one service's database up to date, the event store's tables first. Two at a time wait for each other.
+/// Brings one service's database up to date, the event store's tables first. Two at a time wait for each other. A database
+/// that a newer program has migrated is left alone.
 ///
 /// # Errors
 /// As [`command`].
 pub async fn migrate(service: &Service, url: &str) -> Result<Vec<Applied>, Failure> {
     let name = service.name;
+    schema::refuse_newer(service, url).await?;
     let mut connection = PgConnection::connect(url)
         .await
         .map_err(|error| Failure::Unavailable(format!("{name}: the database does not answer: {error}")))?;
@@ -103,12 +103,4 @@ async fn applied(connection: &mut PgConnection) -> Result<Vec<Applied>, sqlx::Er
     sqlx::query_as("select version, description from _sqlx_migrations where success order by version")
         .fetch_all(connection)
         .await
-}
-
-/// What the newest migration of a service is, by this binary.
-#[must_use]
-pub fn newest(service: &Service) -> i64 {
-    let own = (service.migrator)().iter().map(|migration| migration.version).max();
-    let store = eventstore_postgres::MIGRATOR.iter().map(|migration| migration.version).max();
-    own.max(store).unwrap_or(0)
 }

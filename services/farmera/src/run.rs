@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use chassis::config::{Common, Env};
+use chassis::config::Env;
 use clap::Args;
 use clap::builder::PossibleValuesParser;
 use sqlx::Connection as _;
@@ -10,6 +10,7 @@ use tokio::time::timeout;
 
 use crate::failure::Failure;
 use crate::host::{self, Host};
+use crate::schema;
 use crate::services::{self, Configured};
 
 /// How long to look at a server's version before starting without having seen it.
@@ -62,7 +63,7 @@ pub async fn command(arguments: Arguments) -> Result<(), Failure> {
         bound.push((service, listener));
     }
     let admin = host::bind(host::admin_address(&env)?, "FARMERA_ADMIN_ADDRESS").await?;
-    let looks = bound.iter().map(|(service, _)| check_servers(service.name, &service.common));
+    let looks = bound.iter().map(|(service, _)| check_servers(service));
     futures::future::try_join_all(looks).await?;
     let mut host = Host::new();
     host.serve_admin(admin, host::metrics()?);
@@ -93,8 +94,13 @@ pub fn configure(name: &str, env: &Env) -> Result<Configured, Failure> {
     (service.configure)(env).map_err(|error| Failure::Setup(error.to_string()))
 }
 
-/// Refuses servers that are too old. One that is away is not looked at: the service waits for it.
-async fn check_servers(name: &str, common: &Common) -> Result<(), Failure> {
+/// Refuses servers that are too old and a database that is too new. One that is away is not looked at: the service waits
+/// for it, as it does for migrations that are still to come.
+async fn check_servers(service: &Configured) -> Result<(), Failure> {
+    let (name, common) = (service.name, &service.common);
+    if let Some(service) = services::find(name) {
+        schema::refuse_newer(service, common.database_url.expose()).await?;
+    }
     let (postgres, nats) =
         tokio::join!(postgres_version(common.database_url.expose()), nats_version(common.nats_url.expose()));
     if let Some(found) = postgres.filter(|found| *found < POSTGRES_LEAST) {

@@ -3,7 +3,9 @@
 use std::pin::Pin;
 
 use chassis::config::{Common, ConfigError, Env};
+use chassis::schema::Schema;
 use chassis::service::{StartError, Surroundings};
+use eventstore::StreamKind;
 use sqlx::migrate::Migrator;
 use tokio::net::TcpListener;
 
@@ -21,6 +23,16 @@ pub struct Service {
     pub configure: fn(&Env) -> Result<Configured, ConfigError>,
     /// Its own migrations; the event store's come first.
     pub migrator: fn() -> Migrator,
+    /// Every kind of stream in its log.
+    pub streams: &'static [StreamKind],
+}
+
+impl Service {
+    /// What its database has to look like.
+    #[must_use]
+    pub fn schema(&self) -> Schema {
+        Schema::new(self.name, &(self.migrator)())
+    }
 }
 
 /// A service with its configuration.
@@ -52,6 +64,7 @@ macro_rules! service {
                 Ok(Configured { name: $service::NAME, common, start: Box::new(start) })
             },
             migrator: $service::migrator,
+            streams: $service::STREAMS,
         }
     };
 }
@@ -63,6 +76,11 @@ pub static SERVICES: [Service; 4] = [service!(products), service!(orders), servi
 #[must_use]
 pub fn find(name: &str) -> Option<&'static Service> {
     SERVICES.iter().find(|service| service.name == name)
+}
+
+/// The services of these names, in the table's order; all when none is named.
+pub fn chosen(names: &[String]) -> impl Iterator<Item = &'static Service> {
+    SERVICES.iter().filter(|service| names.is_empty() || names.iter().any(|name| name == service.name))
 }
 
 /// The names of all services, for help texts.

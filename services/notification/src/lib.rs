@@ -28,7 +28,9 @@ use chassis::config::ConfigError;
 use chassis::grpc::MESSAGE_BYTES_MAX;
 use chassis::reactor::ConsumerSpec;
 use chassis::relay::RelaySpec;
+use chassis::schema::Schema;
 use chassis::service::{Service, StartError, Surroundings};
+use eventstore::StreamKind;
 use farmera_proto::notification::v1::notification_service_server::{NotificationServiceServer, SERVICE_NAME};
 use sqlx::migrate::Migrator;
 use tokio::net::TcpListener;
@@ -51,6 +53,8 @@ use reactor::Reactor;
 pub const NAME: &str = "notification";
 /// Where it serves gRPC unless told otherwise.
 pub const DEFAULT_PORT: u16 = 50055;
+/// Every kind of stream in its log.
+pub const STREAMS: &[StreamKind] = &[StreamKind::of::<domain::Notification>()];
 
 const RELAY: RelaySpec = RelaySpec {
     source: messages::SOURCE,
@@ -81,7 +85,7 @@ pub fn migrator() -> Migrator {
 /// # Errors
 /// [`StartError`]: it can never run with this configuration.
 pub async fn run(config: Config, listener: TcpListener, around: Surroundings) -> Result<bool, StartError> {
-    let mut service = Service::start(NAME, &config.common, around).await?;
+    let mut service = Service::start(Schema::new(NAME, &migrator()), &config.common, around).await?;
     let post = post(&config, service.ids.next_id()).await?;
 
     let relay = service.relay(RELAY);

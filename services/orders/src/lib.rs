@@ -22,7 +22,9 @@ pub mod view;
 
 use std::sync::Arc;
 
+use chassis::schema::Schema;
 use chassis::service::{Service, StartError, Surroundings};
+use eventstore::StreamKind;
 use farmera_proto::orders::v1::orders_query_service_server::OrdersQueryServiceServer;
 use farmera_proto::orders::v1::orders_service_server::OrdersServiceServer;
 use farmera_proto::saga::v1::saga_query_service_server::SagaQueryServiceServer;
@@ -44,6 +46,8 @@ use crate::sagas::OrderProcess;
 pub const NAME: &str = "orders";
 /// Where it serves gRPC unless told otherwise.
 pub const DEFAULT_PORT: u16 = 50_052;
+/// Every kind of stream in its log.
+pub const STREAMS: &[StreamKind] = &[StreamKind::of::<domain::Order>(), StreamKind::of::<saga::Saga<OrderProcess>>()];
 
 const SERVICES: &[&str] =
     &["farmera.orders.v1.OrdersService", "farmera.orders.v1.OrdersQueryService", "farmera.saga.v1.SagaQueryService"];
@@ -64,7 +68,7 @@ pub async fn run(config: Config, listener: TcpListener, around: Surroundings) ->
     let library = sagas::library(config.patience).map_err(|error| StartError::Peer(error.to_string()))?;
     let products = chassis::grpc::channel(&config.products_url)
         .map_err(|error| StartError::Peer(format!("PRODUCTS_URL cannot be used: {error}")))?;
-    let mut service = Service::start(NAME, &config.common, around).await?;
+    let mut service = Service::start(Schema::new(NAME, &migrator()), &config.common, around).await?;
     let (prices, asking) = Prices::new(products);
     service.tasks.spawn("prices", asking);
 

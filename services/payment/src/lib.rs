@@ -30,8 +30,9 @@ use std::time::Duration;
 
 use chassis::config::Common;
 use chassis::relay::RelaySpec;
+use chassis::schema::Schema;
 use chassis::service::{Service, StartError, Surroundings};
-use eventstore::{Aggregate as _, Category};
+use eventstore::{Aggregate as _, Category, StreamKind};
 use farmera_proto::payment::v1::payment_query_service_server::PaymentQueryServiceServer;
 use farmera_proto::payment::v1::payment_service_server::PaymentServiceServer;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
@@ -54,6 +55,8 @@ use crate::settle::Settler;
 pub const NAME: &str = "payment";
 /// Where it serves gRPC unless told otherwise.
 pub const DEFAULT_PORT: u16 = 50_054;
+/// Every kind of stream in its log.
+pub const STREAMS: &[StreamKind] = &[StreamKind::of::<Payment>()];
 
 const SERVICES: &[&str] = &["farmera.payment.v1.PaymentService", "farmera.payment.v1.PaymentQueryService"];
 const CATEGORIES: &[Category] = &[Payment::CATEGORY];
@@ -78,7 +81,7 @@ pub fn migrator() -> sqlx::migrate::Migrator {
 /// [`StartError`]: it cannot run with this configuration.
 pub async fn run(config: Config, listener: TcpListener, around: Surroundings) -> Result<bool, StartError> {
     let books = sandbox_pool(&config.common, config.sandbox_connections_max)?;
-    let mut service = Service::start(NAME, &config.common, around).await?;
+    let mut service = Service::start(Schema::new(NAME, &migrator()), &config.common, around).await?;
     let (sandbox, moving_money) = Sandbox::new(books, config.sandbox_latency);
     service.tasks.spawn("sandbox provider", moving_money);
     let provider: Arc<dyn PaymentProvider> = Arc::new(sandbox);
