@@ -3,6 +3,7 @@
 //! * [`services`]: the table of services; the only place that names their crates;
 //! * [`host`]: services in this process, from bound ports to the drained end;
 //! * [`run`], [`up`], [`migrate`], [`doctor`]: the commands that operate Farmera;
+//! * [`dlq`]: messages that no service could handle;
 //! * [`surroundings`]: which databases and which broker an operator's command is about;
 //! * [`order`], [`product`], [`saga`]: the small client, over [`clients`], [`explain`] and [`addresses`];
 //! * [`sandbox_provider`]: a card processor for tests, as a process of its own;
@@ -17,6 +18,7 @@ pub mod catalogue;
 pub mod cli;
 pub mod clients;
 pub mod demo;
+pub mod dlq;
 pub mod doctor;
 pub mod explain;
 pub mod failure;
