@@ -98,8 +98,14 @@ impl TimerChange {
 pub struct DeadLetter {
     /// The durable consumer that gave up.
     pub consumer: String,
-    /// The message's id as its publisher named it (`Nats-Msg-Id`), or a description where it had none.
+    /// What tells it from every other message: its name, and a digest of what it says where the name alone could be
+    /// somebody else's.
     pub message: String,
+    /// Whose line it stands in: the stream that its publisher told of (`saga/0199…`). What comes later for the same key
+    /// is parked behind it. `None` when that is not known, or not to be believed: nothing waits behind it.
+    pub key: Option<String>,
+    /// Its place in the broker's stream: the order within a line. 0 when it is not known.
+    pub sequence: u64,
     /// The subject it came on.
     pub subject: String,
     /// Its headers as JSON text.
@@ -119,7 +125,8 @@ pub struct Commit {
     pub timers: Vec<TimerChange>,
     /// Messages that are done.
     pub inbox: Vec<InboxEntry>,
-    /// Messages that are given up; a repeated one is kept once.
+    /// Messages that are given up; a repeated one is kept once, one that was discarded stays so. Their keys are blocked
+    /// from now on, see [`DeadLetters`](crate::DeadLetters).
     pub dead_letters: Vec<DeadLetter>,
 }
 

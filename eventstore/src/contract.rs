@@ -8,6 +8,7 @@
 pub mod appends;
 pub mod digests;
 pub mod inbox;
+pub mod letters;
 pub mod log;
 pub mod outbox;
 pub mod refusals;
@@ -26,8 +27,8 @@ use crate::{
     Recorded, StreamId, TraceContext, Version,
 };
 
-/// Makes a `#[tokio::test]` of every promise. `$fresh` is an async function without arguments that returns an empty
-/// `Arc<dyn EventStore>`.
+/// Makes a `#[tokio::test]` of every promise. `$fresh` is an async function without arguments that returns an `Arc`
+/// of an empty store, which also keeps [`DeadLetters`](crate::DeadLetters).
 #[macro_export]
 macro_rules! contract_tests {
     ($fresh:path) => {
@@ -72,6 +73,17 @@ macro_rules! contract_tests {
             inbox: handled_messages_are_known
             inbox: a_dead_letter_is_kept_once
             inbox: dead_letters_come_page_by_page
+            letters: a_parked_letter_blocks_its_key_and_no_other
+            letters: a_letter_without_a_key_blocks_nobody
+            letters: what_comes_for_a_blocked_key_is_parked_behind
+            letters: a_line_is_redriven_in_order_and_then_free
+            letters: the_first_that_fails_again_stops_its_line
+            letters: a_letter_that_comes_while_its_line_is_redriven_takes_its_turn
+            letters: whoever_dies_while_redriving_leaves_a_claim_that_runs_out
+            letters: a_line_goes_on_later_where_it_stopped
+            letters: a_discarded_letter_stays_so_and_lets_the_next_move_up
+            letters: a_redriven_letter_that_fails_anew_waits_again
+            letters: what_does_not_wait_is_neither_redriven_nor_discarded
             timers: a_timer_is_never_claimed_before_it_is_due
             timers: a_due_timer_is_claimed_once_within_its_lease
             timers: a_timer_is_claimed_again_after_its_lease
@@ -161,6 +173,8 @@ pub(crate) fn letter(number: u64) -> DeadLetter {
     DeadLetter {
         consumer: "harvest".to_owned(),
         message: format!("message {number}"),
+        key: Some(format!("apple/{number}")),
+        sequence: number,
         subject: "farmera.orchard.grown".to_owned(),
         headers: r#"{"ce-id":"1"}"#.to_owned(),
         body: vec![0, 159, 146, 150],

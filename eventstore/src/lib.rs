@@ -38,6 +38,7 @@ mod id;
 #[cfg(feature = "worker")]
 mod keeper;
 mod kind;
+mod letters;
 pub mod memory;
 pub mod shared;
 mod snapshot;
@@ -58,8 +59,9 @@ pub use digest::{Covered, Digest, NotADigest};
 pub use event::{Actor, Cause, Cursor, EventId, NewEvent, Recorded, TraceContext, TxId};
 pub use id::{Clock, IdSource, derived_id};
 pub use kind::{Fold, StreamKind};
+pub use letters::{Blocked, DeadLetters, LetterState, StoredDeadLetter};
 pub use snapshot::{Draft, DraftError, Snapshot, SnapshotShape};
 pub use storable::Unstorable;
-pub use store::{DueTimer, DueTimers, EventStore, ReadError, StoreError, StoredDeadLetter};
+pub use store::{DueTimer, DueTimers, EventStore, ReadError, StoreError};
 pub use stream::{Category, StreamId, Version};
 pub use unit::{Need, Unit};

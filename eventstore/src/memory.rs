@@ -2,6 +2,7 @@
 
 mod data;
 mod ids;
+mod letters;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -10,8 +11,8 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use crate::{
-    Category, Clock, Commit, CommitError, Committed, Cursor, DueTimers, EventStore, ReadError, Recorded, Snapshot,
-    StoredDeadLetter, StreamId, TxId, Version,
+    Blocked, Category, Clock, Commit, CommitError, Committed, Cursor, DeadLetter, DeadLetters, DueTimers, EventStore,
+    ReadError, Recorded, Snapshot, StoredDeadLetter, StreamId, TxId, Version,
 };
 use data::Data;
 pub use ids::CountingIds;
@@ -129,11 +130,59 @@ impl EventStore for MemoryStore {
     }
 
     async fn dead_letters(&self, after: i64, limit: usize) -> Result<Vec<StoredDeadLetter>, ReadError> {
-        Ok(self.lock().dead_letters(after, limit))
+        Ok(self.lock().letters.list(after, limit))
     }
 
     async fn now(&self) -> Result<DateTime<Utc>, ReadError> {
         Ok(self.time())
+    }
+}
+
+#[async_trait::async_trait]
+impl DeadLetters for MemoryStore {
+    async fn blocked(&self, consumer: &str, limit: usize) -> Result<Blocked, ReadError> {
+        Ok(self.lock().letters.blocked(consumer, limit))
+    }
+
+    async fn park_behind(&self, letter: DeadLetter) -> Result<bool, ReadError> {
+        let mut data = self.lock();
+        let now = data.now;
+        Ok(data.letters.park_behind(letter, now))
+    }
+
+    async fn claim_redrive(&self, consumer: &str, lease: Duration) -> Result<Option<StoredDeadLetter>, ReadError> {
+        let mut data = self.lock();
+        let now = data.now;
+        Ok(data.letters.claim(consumer, lease, now))
+    }
+
+    async fn redriven(&self, id: i64) -> Result<(), ReadError> {
+        let mut data = self.lock();
+        let now = data.now;
+        data.letters.redriven(id, now);
+        Ok(())
+    }
+
+    async fn failed_again(&self, id: i64, reason: &str) -> Result<(), ReadError> {
+        self.lock().letters.failed_again(id, reason);
+        Ok(())
+    }
+
+    async fn redrive_later(&self, id: i64, delay: Duration, reason: &str) -> Result<(), ReadError> {
+        let mut data = self.lock();
+        let now = data.now;
+        data.letters.redrive_later(id, delay, reason, now);
+        Ok(())
+    }
+
+    async fn ask_redrive(&self, id: i64, by: &str) -> Result<bool, ReadError> {
+        Ok(self.lock().letters.ask_redrive(id, by))
+    }
+
+    async fn discard(&self, id: i64, by: &str, reason: &str) -> Result<bool, ReadError> {
+        let mut data = self.lock();
+        let now = data.now;
+        Ok(data.letters.discard(id, by, reason, now))
     }
 }
 

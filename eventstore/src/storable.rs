@@ -42,6 +42,7 @@ const TYPE_NAME_LENGTH_MAX: usize = 64;
 const TRACE_LENGTH_MAX: usize = 512;
 const CONSUMER_LENGTH_MAX: usize = 128;
 const MESSAGE_LENGTH_MAX: usize = 256;
+const KEY_LENGTH_MAX: usize = 128;
 const PAYLOAD_BYTES_MAX: usize = 1024 * 1024;
 
 impl Commit {
@@ -79,6 +80,9 @@ impl DeadLetter {
         Self {
             consumer: fitting(&self.consumer, CONSUMER_LENGTH_MAX),
             message: fitting(&self.message, MESSAGE_LENGTH_MAX),
+            // A key that is cut might be somebody else's: rather none.
+            key: self.key.filter(|key| check_key(key).is_ok()),
+            sequence: self.sequence.min(i64::MAX as u64),
             subject: without_nul(&self.subject),
             headers: match parse("headers", &self.headers) {
                 Ok(()) => self.headers,
@@ -118,9 +122,17 @@ fn check_event(event: &NewEvent) -> Result<(), Unstorable> {
 fn check_letter(letter: &DeadLetter) -> Result<(), Unstorable> {
     name("consumer", &letter.consumer, CONSUMER_LENGTH_MAX)?;
     name("message", &letter.message, MESSAGE_LENGTH_MAX)?;
+    letter.key.as_deref().map_or(Ok(()), check_key)?;
+    i64::try_from(letter.sequence).map_err(|_| Unstorable::Range("sequence"))?;
     no_nul("subject", &letter.subject)?;
     no_nul("headers", &letter.headers)?;
     no_nul("reason", &letter.reason)
+}
+
+/// `#` marks the lines of letters without a key.
+fn check_key(key: &str) -> Result<(), Unstorable> {
+    name("key", key, KEY_LENGTH_MAX)?;
+    if key.starts_with('#') { Err(Unstorable::Range("key")) } else { Ok(()) }
 }
 
 fn version_in_range(expected: Version, more: usize) -> Result<(), Unstorable> {

@@ -3,7 +3,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 use crate::{
-    Category, Commit, CommitError, Committed, Cursor, DeadLetter, Recorded, Snapshot, StreamId, TxId, Version,
+    Category, Commit, CommitError, Committed, Cursor, Recorded, Snapshot, StoredDeadLetter, StreamId, TxId, Version,
 };
 
 /// What lies beneath: the database driver's own error. Its text is for logs, not for callers.
@@ -39,17 +39,6 @@ pub struct DueTimers {
     /// When to look again at the latest: the earliest due time of those that were not claimed (in the past when `limit`
     /// left some out), or the end of a lease, of these or of another's claim: whoever holds it may die.
     pub next: Option<DateTime<Utc>>,
-}
-
-/// A dead letter and its place.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct StoredDeadLetter {
-    /// Its number.
-    pub id: i64,
-    /// When it was parked.
-    pub parked_at: DateTime<Utc>,
-    /// What it is.
-    pub letter: DeadLetter,
 }
 
 /// A store of events. See the crate's page for its promises; the `contract` suite proves them.

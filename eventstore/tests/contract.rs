@@ -3,10 +3,9 @@
 use std::sync::Arc;
 
 use chrono::DateTime;
-use eventstore::EventStore;
 use eventstore::memory::MemoryStore;
 
-async fn fresh() -> Arc<dyn EventStore> {
+async fn fresh() -> Arc<MemoryStore> {
     Arc::new(MemoryStore::new(DateTime::UNIX_EPOCH))
 }
 
@@ -19,6 +18,7 @@ fn every_promise_is_listed() {
     let rooms = [
         include_str!("../src/contract/appends.rs"),
         include_str!("../src/contract/inbox.rs"),
+        include_str!("../src/contract/letters.rs"),
         include_str!("../src/contract/log.rs"),
         include_str!("../src/contract/outbox.rs"),
         include_str!("../src/contract/refusals.rs"),

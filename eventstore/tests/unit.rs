@@ -294,6 +294,8 @@ fn letter() -> DeadLetter {
     DeadLetter {
         consumer: "test".to_owned(),
         message: "1".to_owned(),
+        key: None,
+        sequence: 0,
         subject: "farmera.test".to_owned(),
         headers: "{}".to_owned(),
         body: vec![],

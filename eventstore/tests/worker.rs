@@ -355,6 +355,8 @@ async fn a_parked_message_is_kept_with_its_batch() {
         let letter = DeadLetter {
             consumer: "bank".to_owned(),
             message: message(1).to_string(),
+            key: None,
+            sequence: 0,
             subject: "farmera.bank".to_owned(),
             headers: "no JSON".to_owned(),
             body: vec![1],

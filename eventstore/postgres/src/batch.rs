@@ -4,6 +4,7 @@ use uuid::Uuid;
 
 use crate::codec::{JsonText, to_i64};
 use crate::connections::Statement;
+use crate::letters::line_of;
 
 /// A commit in the order in which its rows are written: by stream, so that two commits that meet the same rows take
 /// them in the same order and cannot deadlock.
@@ -21,7 +22,7 @@ pub(crate) enum Parts {
     Events,
     /// $1 to $21.
     EventsAndTimers,
-    /// $1 to $29.
+    /// $1 to $31.
     All,
 }
 
@@ -126,6 +127,8 @@ impl Batch {
         statement
             .bind(text(|letter| &letter.consumer))
             .bind(text(|letter| &letter.message))
+            .bind(letters.iter().map(line_of).collect::<Vec<_>>())
+            .bind(letters.iter().map(|letter| to_i64(letter.sequence)).collect::<Vec<_>>())
             .bind(text(|letter| &letter.subject))
             .bind(letters.iter().map(|letter| JsonText(&letter.headers)).collect::<Vec<_>>())
             .bind(letters.iter().map(|letter| letter.body.as_slice()).collect::<Vec<_>>())

@@ -90,12 +90,35 @@ handled as (
     from unnest($22::text[], $23::uuid[])
     where not exists (select from obstacle)
 ),
-parked as (
-    insert into dead_letter (consumer, message, subject, headers, body, reason)
-    select *
-    from unnest($24::text[], $25::text[], $26::text[], $27::json[], $28::bytea[], $29::text[])
+letter as (
+    select distinct on (consumer, message) *
+    from unnest(
+        $24::text[], $25::text[], $26::text[], $27::int8[], $28::text[], $29::json[], $30::bytea[], $31::text[]
+    ) as letter (consumer, message, key, sequence, subject, headers, body, reason)
     where not exists (select from obstacle)
-    on conflict (consumer, message) do nothing
+    and not exists (
+        select from dead_letter as known
+        where known.consumer = letter.consumer
+        and known.message = letter.message
+        and known.status = 'discarded'
+    )
+),
+blocking as (
+    insert into blocked (consumer, key)
+    select distinct consumer, key
+    from letter
+    order by consumer, key
+    on conflict (consumer, key) do update
+    set generation = blocked.generation + 1
+),
+parked as (
+    insert into dead_letter (consumer, message, key, sequence, subject, headers, body, reason)
+    select *
+    from letter
+    order by consumer, message
+    on conflict (consumer, message) do update
+    set status = 'waiting', parked_at = now(), reason = excluded.reason, ended_at = null, ended_by = null, note = null
+    where dead_letter.status = 'redriven'
 )"
     };
 }

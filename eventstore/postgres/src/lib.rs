@@ -27,6 +27,7 @@ mod codec;
 mod commit;
 mod connections;
 mod fault;
+mod letters;
 mod options;
 mod outbox;
 mod read;

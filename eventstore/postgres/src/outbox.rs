@@ -1,14 +1,14 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use eventstore::{DeadLetter, ReadError, StoredDeadLetter, TxId};
+use eventstore::{ReadError, TxId};
 use sqlx::Row;
 use sqlx::postgres::PgRow;
 use sqlx::postgres::types::PgInterval;
 use uuid::Uuid;
 
 use crate::PostgresStore;
-use crate::codec::{JsonText, Xid8, to_i64};
+use crate::codec::{Xid8, to_i64};
 use crate::fault::read_error;
 
 const PENDING: &str = "
@@ -27,13 +27,6 @@ select message
 from inbox
 where consumer = $1
 and message = any($2::uuid[])";
-
-const DEAD_LETTERS: &str = "
-select id, parked_at, consumer, message, subject, headers, body, reason
-from dead_letter
-where id > $1
-order by id
-limit $2";
 
 const NOW: &str = "select now() as now";
 
@@ -61,33 +54,11 @@ impl PostgresStore {
         column(&self.read(|| sqlx::query(SEEN).bind(consumer).bind(messages)).await?)
     }
 
-    pub(crate) async fn letters(&self, after: i64, limit: usize) -> Result<Vec<StoredDeadLetter>, ReadError> {
-        let limit = to_i64(limit.clamp(1, 1_000) as u64);
-        let rows = self.read(|| sqlx::query(DEAD_LETTERS).bind(after).bind(limit)).await?;
-        rows.iter().map(|row| letter(row).map_err(read_error)).collect()
-    }
-
     pub(crate) async fn time(&self) -> Result<DateTime<Utc>, ReadError> {
         let rows = self.read(|| sqlx::query(NOW)).await?;
         let row = rows.first().ok_or_else(|| ReadError::Corrupt("the database does not know the time".to_owned()))?;
         row.try_get(0).map_err(read_error)
     }
-}
-
-fn letter(row: &PgRow) -> Result<StoredDeadLetter, sqlx::Error> {
-    let headers: JsonText<'_> = row.try_get(5)?;
-    Ok(StoredDeadLetter {
-        id: row.try_get(0)?,
-        parked_at: row.try_get(1)?,
-        letter: DeadLetter {
-            consumer: row.try_get(2)?,
-            message: row.try_get(3)?,
-            subject: row.try_get(4)?,
-            headers: headers.0.to_owned(),
-            body: row.try_get(6)?,
-            reason: row.try_get(7)?,
-        },
-    })
 }
 
 /// The first column.

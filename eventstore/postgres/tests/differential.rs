@@ -219,6 +219,8 @@ fn letter(which: u8, number: u64) -> DeadLetter {
     DeadLetter {
         consumer: "test".to_owned(),
         message: which.to_string(),
+        key: (which > 0).then(|| format!("apple/{}", which / 2)),
+        sequence: which.into(),
         subject: "farmera.test".to_owned(),
         headers: "{}".to_owned(),
         body: vec![which],

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use eventstore::memory::CountingIds;
 use eventstore::{
-    Actor, Append, Category, Cause, Commit, Cursor, DeadLetter, EventId, EventStore, InboxEntry, NewEvent, Snapshot,
-    StreamId, TimerChange, Version,
+    Actor, Append, Category, Cause, Commit, Cursor, DeadLetter, DeadLetters, EventId, EventStore, InboxEntry, NewEvent,
+    Snapshot, StreamId, TimerChange, Version,
 };
 use eventstore_postgres::PostgresStore;
 use sqlx::{PgConnection, Row};
@@ -44,14 +44,20 @@ fn commit(number: u64, expected: u64) -> Commit {
         appends: vec![append(number, expected)],
         timers: vec![TimerChange::Arm { stream: stream(number), due: chrono::DateTime::UNIX_EPOCH }],
         inbox: vec![InboxEntry { consumer: name("consumer"), message: CountingIds::id(5, number) }],
-        dead_letters: vec![DeadLetter {
-            consumer: name("consumer"),
-            message: format!("{number}"),
-            subject: String::new(),
-            headers: "{}".to_owned(),
-            body: vec![],
-            reason: String::new(),
-        }],
+        dead_letters: vec![letter(number, expected)],
+    }
+}
+
+fn letter(number: u64, expected: u64) -> DeadLetter {
+    DeadLetter {
+        consumer: format!("consumer {expected}"),
+        message: format!("{number}"),
+        key: Some(format!("apple/{number}")),
+        sequence: number,
+        subject: String::new(),
+        headers: "{}".to_owned(),
+        body: vec![],
+        reason: String::new(),
     }
 }
 
@@ -81,6 +87,14 @@ async fn use_all(store: &PostgresStore) {
     let page = store.audit_page(None, 2).await.expect("read");
     store.audit_page(page.last(), 2).await.expect("read");
     store.about_events().await.expect("read");
+    store.blocked("consumer 0", 10).await.expect("read");
+    assert!(store.park_behind(letter(2, 0)).await.expect("parked"));
+    assert!(store.ask_redrive(1, "ana").await.expect("asked"));
+    let head = store.claim_redrive("consumer 0", Duration::from_secs(1)).await.expect("claimed").expect("a line");
+    store.redrive_later(head.id, Duration::ZERO, "away").await.expect("noted");
+    store.failed_again(head.id, "again").await.expect("noted");
+    store.redriven(head.id).await.expect("ended");
+    assert!(store.discard(2, "ben", "no").await.expect("ended"));
 }
 
 /// Numbers by name, once the server's statistics have settled: they are written when connections end.
@@ -111,9 +125,10 @@ async fn no_statement_reads_a_whole_table() {
         assert_eq!(scans, 0, "{table} was read whole");
     }
     let used = "select indexrelname::text, idx_scan from pg_stat_user_indexes
-        where indexrelname in ('event_pkey', 'event_log', 'timer_due', 'timer_pkey', 'outbox_pkey', 'inbox_pkey')";
+        where indexrelname in ('event_pkey', 'event_log', 'timer_due', 'timer_pkey', 'outbox_pkey', 'inbox_pkey',
+            'blocked_pkey', 'blocked_redrive', 'dead_letter_line')";
     let used = numbers(&mut admin, used).await;
-    assert_eq!(used.len(), 6);
+    assert_eq!(used.len(), 9);
     for (index, scans) in used {
         assert!(scans > 0, "{index} was not used");
     }

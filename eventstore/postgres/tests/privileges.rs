@@ -36,7 +36,7 @@ async fn the_service_cannot_change_or_remove_what_happened() {
 async fn the_service_may_use_the_small_tables() {
     let database = Database::new().await;
     let mut service = database.connection().await;
-    for table in ["outbox", "inbox", "timer", "dead_letter", "projection", "snapshot"] {
+    for table in ["outbox", "inbox", "timer", "dead_letter", "blocked", "projection", "snapshot"] {
         assert_eq!(refusal(&mut service, &format!("delete from {table}")).await, None, "{table}");
     }
 }

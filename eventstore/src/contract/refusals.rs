@@ -129,6 +129,8 @@ pub async fn a_letter_made_storable_is_stored(store: &dyn EventStore) {
     let wild = DeadLetter {
         consumer: String::new(),
         message: "m\0".repeat(300),
+        key: Some("#mine".to_owned()),
+        sequence: u64::MAX,
         subject: "a\0b".to_owned(),
         headers: "not: json\0".to_owned(),
         body: vec![0; 3],

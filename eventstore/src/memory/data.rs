@@ -5,11 +5,12 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::later;
+use super::letters::Letters;
 use crate::commit::to_micros;
 use crate::storable::parse;
 use crate::{
-    Append, Category, Commit, CommitError, Committed, Cursor, DeadLetter, Digest, DueTimer, DueTimers, InboxEntry,
-    NewEvent, Recorded, Snapshot, StoredDeadLetter, StreamId, TimerChange, TxId, Version,
+    Append, Category, Commit, CommitError, Committed, Cursor, Digest, DueTimer, DueTimers, InboxEntry, NewEvent,
+    Recorded, Snapshot, StreamId, TimerChange, TxId, Version,
 };
 
 #[derive(Clone, Copy, Debug)]
@@ -37,7 +38,7 @@ pub(super) struct Data {
     outbox: BTreeMap<TxId, DateTime<Utc>>,
     inbox: HashSet<InboxEntry>,
     timers: BTreeMap<StreamId, Timer>,
-    dead_letters: Vec<StoredDeadLetter>,
+    pub(super) letters: Letters,
     snapshots: HashMap<StreamId, Snapshot>,
 }
 
@@ -51,7 +52,7 @@ impl Data {
             outbox: BTreeMap::new(),
             inbox: HashSet::new(),
             timers: BTreeMap::new(),
-            dead_letters: Vec::new(),
+            letters: Letters::default(),
             snapshots: HashMap::new(),
         }
     }
@@ -82,7 +83,8 @@ impl Data {
         }
         commit.timers.into_iter().for_each(|change| self.change_timer(change));
         self.inbox.extend(commit.inbox);
-        commit.dead_letters.into_iter().for_each(|letter| self.park(letter));
+        let now = self.now;
+        commit.dead_letters.into_iter().for_each(|letter| self.letters.park(letter, now));
         let last = if with_events { Cursor { tx, position: self.log.len() as u64 } } else { Cursor::START };
         Ok(Committed { last, now: self.now })
     }
@@ -125,16 +127,6 @@ impl Data {
             TimerChange::Disarm { stream } => {
                 self.timers.remove(&stream);
             }
-        }
-    }
-
-    fn park(&mut self, letter: DeadLetter) {
-        let same = |stored: &StoredDeadLetter| {
-            stored.letter.consumer == letter.consumer && stored.letter.message == letter.message
-        };
-        if !self.dead_letters.iter().any(same) {
-            let id = self.dead_letters.len() as i64 + 1;
-            self.dead_letters.push(StoredDeadLetter { id, parked_at: self.now, letter });
         }
     }
 }
@@ -189,11 +181,6 @@ impl Data {
         let seen =
             |message: &Uuid| self.inbox.contains(&InboxEntry { consumer: consumer.to_owned(), message: *message });
         messages.iter().copied().filter(seen).collect()
-    }
-
-    pub(super) fn dead_letters(&self, after: i64, limit: usize) -> Vec<StoredDeadLetter> {
-        let later = self.dead_letters.iter().filter(|stored| stored.id > after);
-        later.take(limit.clamp(1, 1_000)).cloned().collect()
     }
 }
 

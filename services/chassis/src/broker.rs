@@ -20,6 +20,13 @@ pub const STREAMS: [(&str, &str); 4] = [
     ("FARMERA_NOTIFICATION", "farmera.notification.>"),
 ];
 
+/// Who publishes to a stream, as a CloudEvents source: `/farmera/orders`. `None` for a stream that is not declared.
+#[must_use]
+pub fn source_of(stream: &str) -> Option<String> {
+    let (_, subjects) = STREAMS.iter().find(|(declared, _)| *declared == stream)?;
+    Some(format!("/{}", subjects.trim_end_matches(".>").replace('.', "/")))
+}
+
 /// How long a message can be asked for again. What is older is in the event stores.
 const MAX_AGE: Duration = Duration::from_secs(7 * 24 * 3600);
 const DUPLICATE_WINDOW: Duration = Duration::from_secs(120);

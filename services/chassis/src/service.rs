@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use eventstore::worker::{CommitListener, Handler, Limits, Shell, Worker, WorkerHandle};
-use eventstore::{Clock, EventStore, IdSource};
+use eventstore::{Clock, DeadLetters, EventStore, IdSource};
 use eventstore_postgres::PostgresStore;
 use sqlx::postgres::PgPool;
 use tokio::net::TcpListener;
@@ -68,6 +68,8 @@ pub struct Service {
     pub name: &'static str,
     /// Its log.
     pub store: Arc<dyn EventStore>,
+    /// Its dead letters.
+    pub letters: Arc<dyn DeadLetters>,
     /// Its database, for read models.
     pub pool: PgPool,
     /// Its clock.
@@ -98,12 +100,15 @@ impl Service {
         let broker = Broker::connect(name, &common.nats_url, health.component(format!("{name}/nats"))).await?;
         let clock = Arc::new(StoreClock::new());
         let mut tasks = Tasks::new();
-        let store: Arc<dyn EventStore> = Arc::new(store);
+        let store = Arc::new(store);
+        let letters: Arc<dyn DeadLetters> = store.clone();
+        let store: Arc<dyn EventStore> = store;
         let component = health.component(format!("{name}/postgres"));
         let probed: Arc<dyn Clock> = clock.clone();
         tasks.spawn("postgres probe", probe(pool.clone(), schema, probed, component, shutdown.clone()));
         let drain_limit = common.drain_limit;
-        Ok(Self { name, store, pool, clock, ids: Arc::new(Uuids), broker, tasks, shutdown, health, drain_limit })
+        let ids = Arc::new(Uuids);
+        Ok(Self { name, store, letters, pool, clock, ids, broker, tasks, shutdown, health, drain_limit })
     }
 
     /// A part of this service that can be up or down: `orders/<part>`.
@@ -145,7 +150,8 @@ impl Service {
     /// Starts listening to messages.
     pub fn react(&mut self, spec: ConsumerSpec, react: Arc<dyn React>) {
         let component = self.component(&format!("consumer {}", spec.durable));
-        self.tasks.spawn("consumer", reactor::run(spec, self.broker.clone(), react, component, self.shutdown.clone()));
+        let (broker, letters, shutdown) = (self.broker.clone(), Arc::clone(&self.letters), self.shutdown.clone());
+        self.tasks.spawn("consumer", reactor::run(spec, broker, letters, react, component, shutdown));
     }
 
     /// Serves gRPC on `listener` until the shutdown, then drains. False when work had to be cut off.

@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand};
 
 use crate::failure::Failure;
-use crate::{bench, demo, doctor, migrate, order, product, run, saga, sandbox_provider, up, verify};
+use crate::{bench, demo, dlq, doctor, migrate, order, product, run, saga, sandbox_provider, up, verify};
 
 const AFTER_HELP: &str = "\
 Exit codes: 0 ok, 1 failed, 2 wrong usage, configuration or surroundings, 3 not found, 7 unavailable.
@@ -40,6 +40,9 @@ pub enum Command {
     Doctor(doctor::Arguments),
     /// Run a card processor for tests, with misbehaviour on demand and a journal that cannot forget.
     SandboxProvider(sandbox_provider::Arguments),
+    /// List, show, redrive and discard messages that no service could handle.
+    #[command(subcommand)]
+    Dlq(dlq::Command),
     /// Place, show, list, watch and cancel orders.
     #[command(subcommand)]
     Order(order::Command),
@@ -66,6 +69,7 @@ impl Cli {
             Command::Verify(arguments) => Box::pin(verify::command(arguments)).await,
             Command::Doctor(arguments) => Box::pin(doctor::command(arguments)).await,
             Command::SandboxProvider(arguments) => Box::pin(sandbox_provider::command(arguments)).await,
+            Command::Dlq(command) => Box::pin(dlq::command(command)).await,
             Command::Order(command) => Box::pin(order::command(command)).await,
             Command::Product(command) => Box::pin(product::command(command)).await,
             Command::Saga(command) => Box::pin(saga::command(command)).await,

@@ -3,6 +3,7 @@
 //! * [`services`]: the table of services; the only place that names their crates;
 //! * [`host`]: services in this process, from bound ports to the drained end;
 //! * [`run`], [`up`], [`migrate`], [`verify`], [`doctor`]: the commands that operate Farmera;
+//! * [`dlq`]: messages that no service could handle;
 //! * [`surroundings`], [`schema`]: which databases and which broker an operator's command is about, and whether this
 //!   program fits them;
 //! * [`order`], [`product`], [`saga`]: the small client, over [`clients`], [`explain`] and [`addresses`];
@@ -18,6 +19,7 @@ pub mod catalogue;
 pub mod cli;
 pub mod clients;
 pub mod demo;
+pub mod dlq;
 pub mod doctor;
 pub mod explain;
 pub mod failure;

@@ -62,7 +62,8 @@ impl Orders {
         self.asked += 1;
         let causation = Uuid::from_u128(1_000 + self.asked);
         let cause = Cause { correlation: self.saga_id, causation, trace: None, actor: Actor::new("test") };
-        let outgoing = Outgoing { subject, message_type: "farmera.orders.v1.Test", body };
+        let (message_type, _) = farmera_proto::events::ALL.iter().find(|(_, known)| *known == subject).unwrap();
+        let outgoing = Outgoing { subject, message_type, body };
         let message = eventstore::derived_id(causation, outgoing.message_type);
         let sealed = seal_repeat("/farmera/orders", outgoing, "saga/1", DateTime::default(), &cause);
         let published = self.broker.jetstream.publish_with_headers(subject, sealed.headers, sealed.body.into());

@@ -6,7 +6,6 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use eventstore::EventStore;
 use eventstore_postgres::{MIGRATOR, PostgresStore, StoreOptions};
 use farmera_local::TestServers;
 use sqlx::postgres::PgConnectOptions;
@@ -59,7 +58,7 @@ impl Database {
 }
 
 /// For the contract suite.
-pub async fn fresh() -> Arc<dyn EventStore> {
+pub async fn fresh() -> Arc<PostgresStore> {
     Arc::new(Database::new().await.store())
 }
 

@@ -11,6 +11,7 @@ use chassis::reactor::{self, ConsumerSpec, NotHandled, React};
 use chassis::service::Surroundings;
 use chassis::shutdown::Shutdown;
 use chrono::DateTime;
+use eventstore::memory::MemoryStore;
 use eventstore::{Actor, Cause, DeadLetter};
 use farmera_local::{DatabaseSpec, Servers, TestServers};
 use farmera_proto::common::v1::Money;
@@ -73,7 +74,8 @@ impl World {
     async fn publish(&self, subject: &'static str, body: &impl Serialize, message: u128) {
         let cause = Cause { correlation: id(1), causation: id(message), trace: None, actor: Actor::new("test") };
         let body = serde_json::to_vec(body).unwrap();
-        let outgoing = Outgoing { subject, message_type: "farmera.orders.v1.Any", body };
+        let (message_type, _) = farmera_proto::events::ALL.iter().find(|(_, known)| *known == subject).unwrap();
+        let outgoing = Outgoing { subject, message_type, body };
         let sealed = seal_repeat("/farmera/orders", outgoing, "test", DateTime::UNIX_EPOCH, &cause);
         let published = self.broker.jetstream.publish_with_headers(subject, sealed.headers, sealed.body.into());
         published.await.unwrap().await.unwrap();
@@ -213,7 +215,14 @@ async fn what_a_client_created_can_be_ordered_at_once_and_sagas_are_answered() {
     broker.ensure_stream("FARMERA_ORDERS").await.unwrap();
     let (ear, heard) = mpsc::unbounded_channel();
     let ear = Arc::new(Ear(ear));
-    let hearing = tokio::spawn(reactor::run(ANSWERS, broker.clone(), ear, health.component("ear"), shutdown));
+    let hearing = tokio::spawn(reactor::run(
+        ANSWERS,
+        broker.clone(),
+        Arc::new(MemoryStore::new(DateTime::UNIX_EPOCH)),
+        ear,
+        health.component("ear"),
+        shutdown,
+    ));
     let channel = chassis::grpc::channel(&url).unwrap();
     let (edge, query) = (ProductsServiceClient::new(channel.clone()), ProductsQueryServiceClient::new(channel));
     let mut world = World { edge, query, broker, heard };

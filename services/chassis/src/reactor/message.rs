@@ -1,0 +1,170 @@
+//! What came in: is it sound, whose is it, and how is it kept when it cannot be handled.
+
+use async_nats::HeaderMap;
+use async_nats::jetstream::Message;
+use bytes::Bytes;
+use eventstore::DeadLetter;
+use farmera_proto::events;
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+use super::ConsumerSpec;
+use crate::broker;
+use crate::envelope::Incoming;
+
+/// The largest body that is looked into. The broker's own limit is the same unless somebody has raised it.
+const BODY_BYTES_MAX: usize = 1024 * 1024;
+const CATEGORY_LENGTH_MAX: usize = 32;
+
+/// Whose line the message stands in: the stream its publisher tells of, `<category>/<uuid>`. `None` for what does not
+/// name one.
+pub(super) fn key(message: &Message) -> Option<String> {
+    let about = message.headers.as_ref()?.get("ce-subject")?.as_str();
+    is_stream(about).then(|| about.to_owned())
+}
+
+fn is_stream(about: &str) -> bool {
+    let Some((category, id)) = about.split_once('/') else { return false };
+    let is_word =
+        |letter: u8| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == b'-' || letter == b'_';
+    let named = (1..=CATEGORY_LENGTH_MAX).contains(&category.len()) && category.bytes().all(is_word);
+    named && id.len() == 36 && Uuid::try_parse(id).is_ok()
+}
+
+/// The message with its attributes, when it is what its publisher would publish there: within the limit, with all
+/// headers, from the stream's owner, of the type that the contracts give this subject.
+///
+/// # Errors
+/// Why it is not, for an operator.
+pub(super) fn open(spec: &ConsumerSpec, message: &Message) -> Result<Incoming, String> {
+    let (subject, body) = (message.subject.as_str(), &message.payload);
+    if body.len() > BODY_BYTES_MAX {
+        return Err(format!(
+            "the body has {} bytes, {BODY_BYTES_MAX} are possible; what is over is cut off",
+            body.len()
+        ));
+    }
+    let none = HeaderMap::new();
+    let headers = message.headers.as_ref().unwrap_or(&none);
+    let incoming = Incoming::open(subject, headers, body).map_err(|malformed| malformed.to_string())?;
+    let owner = broker::source_of(spec.stream);
+    if owner.is_none_or(|owner| incoming.source != owner) {
+        return Err(format!(
+            "it says that it is from {:?}: {} does not publish for others",
+            incoming.source, spec.stream
+        ));
+    }
+    match events::ALL.iter().find(|(_, known)| *known == subject) {
+        Some((expected, _)) if incoming.message_type == *expected => Ok(incoming),
+        Some((expected, _)) => {
+            Err(format!("its type is {:?}: on {subject} only {expected} travels", incoming.message_type))
+        }
+        None => Err(format!("{subject} is no subject of the contracts")),
+    }
+}
+
+/// The message as it is kept.
+pub(super) fn letter(spec: &ConsumerSpec, message: &Message, key: Option<&str>, reason: String) -> DeadLetter {
+    let none = HeaderMap::new();
+    let headers = message.headers.as_ref().unwrap_or(&none);
+    let body = message.payload.get(..BODY_BYTES_MAX).unwrap_or(&message.payload);
+    let letter = DeadLetter {
+        consumer: spec.durable.to_owned(),
+        message: name(&message.subject, headers, body),
+        key: key.map(ToOwned::to_owned),
+        sequence: message.info().map_or(0, |info| info.stream_sequence),
+        subject: message.subject.to_string(),
+        headers: to_json(headers),
+        body: body.to_vec(),
+        reason,
+    };
+    letter.into_storable()
+}
+
+/// A kept message, to be handled after all.
+///
+/// # Errors
+/// Why it cannot be, for an operator.
+pub(super) fn reopen(letter: &DeadLetter) -> Result<Incoming, String> {
+    let headers = from_json(&letter.headers).ok_or("its headers are none")?;
+    let body = Bytes::from(letter.body.clone());
+    Incoming::open(&letter.subject, &headers, &body).map_err(|malformed| malformed.to_string())
+}
+
+/// The same for the same message however often it is published, and another one for whatever only claims its id.
+fn name(subject: &str, headers: &HeaderMap, body: &[u8]) -> String {
+    const ATTRIBUTES: [&str; 5] = ["ce-id", "ce-source", "ce-type", "ce-subject", "ce-correlationid"];
+    let attribute = |name: &str| headers.get(name).map_or("", |value| value.as_str());
+    let mut said = Vec::with_capacity(body.len() + 512);
+    for part in ATTRIBUTES.iter().map(|name| attribute(name)).chain([subject]) {
+        said.extend_from_slice(part.as_bytes());
+        said.push(0);
+    }
+    said.extend_from_slice(body);
+    let digest = Uuid::new_v5(&Uuid::NAMESPACE_OID, &said);
+    let id = attribute("ce-id").parse::<Uuid>().map_or_else(|_| "unnamed".to_owned(), |id| id.to_string());
+    format!("{id}/{digest}")
+}
+
+fn to_json(headers: &HeaderMap) -> String {
+    let values =
+        |values: &[async_nats::HeaderValue]| values.iter().map(|value| value.as_str().replace('\0', "")).collect();
+    let headers: Map<String, Value> = headers.iter().map(|(name, all)| (name.to_string(), values(all))).collect();
+    Value::Object(headers).to_string()
+}
+
+fn from_json(text: &str) -> Option<HeaderMap> {
+    let Ok(Value::Object(named)) = serde_json::from_str(text) else { return None };
+    let mut headers = HeaderMap::new();
+    for (name, values) in &named {
+        for value in values.as_array()?.iter().filter_map(Value::as_str) {
+            let name: async_nats::HeaderName = name.parse().ok()?;
+            headers.append(name, value.parse::<async_nats::HeaderValue>().ok()?);
+        }
+    }
+    Some(headers)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_name_of_a_stream_is_a_key() {
+        assert!(is_stream("saga/0199c0de-0001-7000-8000-000000000001"));
+        for other in [
+            "",
+            "saga",
+            "saga/",
+            "saga/1",
+            "Saga/0199c0de-0001-7000-8000-000000000001",
+            "#saga/0199c0de-0001-7000-8000-000000000001",
+            "/0199c0de-0001-7000-8000-000000000001",
+            "saga/0199c0de000170008000000000000001",
+        ] {
+            assert!(!is_stream(other), "{other}");
+        }
+    }
+
+    #[test]
+    fn headers_survive_being_kept() {
+        let mut headers = HeaderMap::new();
+        headers.append("ce-id", "1");
+        headers.append("twice", "a");
+        headers.append("twice", "b");
+        assert_eq!(from_json(&to_json(&headers)), Some(headers));
+        assert_eq!(from_json("[]"), None);
+    }
+
+    #[test]
+    fn a_forgery_under_a_known_id_is_another_message() {
+        let mut headers = HeaderMap::new();
+        headers.insert("ce-id", "0199c0de-0001-7000-8000-000000000001");
+        let original = name("farmera.orders.order_placed", &headers, b"{}");
+        headers.insert("Nats-Msg-Id", "another publication");
+        assert_eq!(name("farmera.orders.order_placed", &headers, b"{}"), original);
+        assert_ne!(name("farmera.orders.order_placed", &headers, b"[]"), original);
+        headers.insert("ce-correlationid", "another saga");
+        assert_ne!(name("farmera.orders.order_placed", &headers, b"{}"), original);
+    }
+}

@@ -1,0 +1,255 @@
+//! Messages in from JetStream.
+//!
+//! # Theory of operation
+//!
+//! A durable pull consumer with explicit acknowledgement: a message is acknowledged after the commit that its handling
+//! led to, given back with a delay when it cannot be handled now, and parked when it never can. Its neighbours go on.
+//! Any error of the message stream means: drop it, bring stream and consumer in line ([`consumer`]), open anew; and so
+//! does a consumer that has messages and sends none ([`watchdog`]).
+//!
+//! Messages of one key (the stream their publisher told of) are handled one after another in the order they come in
+//! ([`lanes`]), those of different keys at the same time. A message that is parked blocks its key ([`blockade`]): what
+//! comes later for it is parked behind, until an operator has the line redriven ([`redrive`]) or discarded. Whatever is
+//! no sound message of its publisher ([`message`]) has no key and blocks nobody.
+//!
+//! Bounded: at most [`IN_WORK_MAX`] messages in work, each with a deadline at the broker ([`ACK_WAIT`]).
+
+mod blockade;
+mod consumer;
+mod lanes;
+mod message;
+mod redrive;
+mod watchdog;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::jetstream::consumer::pull;
+use async_nats::jetstream::{AckKind, Message};
+use eventstore::{DeadLetter, DeadLetters};
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
+use tokio::time::{MissedTickBehavior, interval};
+use tracing::{debug, error, warn};
+
+use self::blockade::Blockade;
+use self::lanes::Lanes;
+use self::redrive::Redriver;
+use self::watchdog::Watchdog;
+use crate::broker::Broker;
+use crate::envelope::{EnvelopeError, Incoming};
+use crate::health::Component;
+use crate::shutdown::Shutdown;
+
+/// Messages of one consumer that may be in work at a time.
+const IN_WORK_MAX: usize = 2_048;
+/// Messages fetched with one request.
+const FETCH_MAX: usize = 512;
+/// A message that was neither acknowledged nor given back for this long comes again.
+const ACK_WAIT: Duration = Duration::from_secs(30);
+const REOPEN_DELAY: Duration = Duration::from_millis(500);
+const REDELIVERY_FIRST: Duration = Duration::from_millis(200);
+const REDELIVERY_MAX: Duration = Duration::from_secs(10);
+
+/// Which messages of which stream a service listens to.
+#[derive(Clone, Copy, Debug)]
+pub struct ConsumerSpec {
+    /// The stream of the service that publishes them.
+    pub stream: &'static str,
+    /// The durable consumer: letters, digits, `-`; at most 32 characters.
+    pub durable: &'static str,
+    /// The subjects.
+    pub subjects: &'static [&'static str],
+}
+
+/// Why a message was not handled.
+#[derive(Debug, thiserror::Error)]
+pub enum NotHandled {
+    /// It never can be. It is parked with this reason.
+    #[error("{0}")]
+    Poison(String),
+    /// Not now. It comes again.
+    #[error("{0}")]
+    Later(String),
+}
+
+impl From<EnvelopeError> for NotHandled {
+    fn from(malformed: EnvelopeError) -> Self {
+        Self::Poison(malformed.to_string())
+    }
+}
+
+/// A service's way in for messages. When a method returns `Ok`, what it did is durable.
+#[async_trait::async_trait]
+pub trait React: Send + Sync + 'static {
+    /// Handles one message. The same message may come again, late, and at the same time as those of other keys.
+    ///
+    /// # Errors
+    /// [`NotHandled`] says whether it may come again.
+    async fn react(&self, message: Incoming) -> Result<(), NotHandled>;
+
+    /// Keeps a message that cannot be handled, and blocks its key.
+    ///
+    /// # Errors
+    /// The store does not answer; the message comes again.
+    async fn park(&self, letter: DeadLetter) -> Result<(), NotHandled>;
+}
+
+/// Listens until `shutdown`; then finishes what is in work.
+pub async fn run(
+    spec: ConsumerSpec,
+    broker: Broker,
+    letters: Arc<dyn DeadLetters>,
+    react: Arc<dyn React>,
+    component: Component,
+    shutdown: Shutdown,
+) {
+    let blockade = Blockade::new(spec.durable, Arc::clone(&letters));
+    let redriver = Redriver { consumer: spec.durable, letters, react: &*react, blockade: &blockade };
+    let reactor = Reactor { spec, react: &*react, blockade: &blockade, lanes: Lanes::default() };
+    tokio::join!(redriver.run(shutdown.clone()), reactor.run(&broker, &component, shutdown));
+}
+
+/// One consumer of one service.
+struct Reactor<'a> {
+    spec: ConsumerSpec,
+    react: &'a dyn React,
+    blockade: &'a Blockade,
+    lanes: Lanes<Message>,
+}
+
+impl Reactor<'_> {
+    async fn run(&self, broker: &Broker, component: &Component, mut shutdown: Shutdown) {
+        while !shutdown.is_triggered() {
+            match self.open(broker).await {
+                Ok((consumer, messages)) => {
+                    component.up();
+                    self.listen(messages, Watchdog::new(self.spec.durable, consumer), &mut shutdown).await;
+                }
+                Err(reason) => {
+                    debug!(consumer = self.spec.durable, %reason, "cannot listen yet");
+                    component.down(reason);
+                }
+            }
+            tokio::select! {
+                () = shutdown.triggered() => {}
+                () = tokio::time::sleep(REOPEN_DELAY) => {}
+            }
+        }
+    }
+
+    /// Nothing is heard before it is known which keys are blocked.
+    async fn open(&self, broker: &Broker) -> Result<(consumer::Durable, pull::Stream), String> {
+        self.blockade.refresh().await.map_err(|error| error.to_string())?;
+        broker.ensure_stream(self.spec.stream).await.map_err(|error| error.to_string())?;
+        let consumer = consumer::ensure(&self.spec, broker).await?;
+        let messages = consumer::messages(&consumer).await?;
+        Ok((consumer, messages))
+    }
+
+    async fn listen(&self, mut messages: pull::Stream, mut watchdog: Watchdog, shutdown: &mut Shutdown) {
+        let mut look = interval(watchdog::LOOK_INTERVAL);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        look.tick().await;
+        let mut in_work = FuturesUnordered::new();
+        loop {
+            tokio::select! {
+                biased;
+                () = shutdown.triggered() => break,
+                Some(()) = in_work.next(), if !in_work.is_empty() => {}
+                next = messages.next(), if self.lanes.in_work() < IN_WORK_MAX => match next {
+                    Some(Ok(message)) => {
+                        watchdog.heard();
+                        let key = message::key(&message);
+                        if let Some(first) = self.lanes.enter(key.as_deref(), message) {
+                            in_work.push(self.follow(key, first));
+                        }
+                    }
+                    Some(Err(failed)) => {
+                        warn!(consumer = self.spec.durable, error = &failed as &dyn std::error::Error, "listening again from the start");
+                        break;
+                    }
+                    None => break,
+                },
+                _ = look.tick() => if watchdog.is_stalled(self.lanes.in_work()).await {
+                    break;
+                },
+            }
+        }
+        while let Some(()) = in_work.next().await {}
+    }
+
+    /// Handles a message, then those of the same key that have come in meanwhile.
+    async fn follow(&self, key: Option<String>, first: Message) {
+        let mut next = Some(first);
+        while let Some(message) = next {
+            self.handle(key.as_deref(), &message).await;
+            next = self.lanes.leave(key.as_deref());
+        }
+    }
+
+    async fn handle(&self, key: Option<&str>, message: &Message) {
+        let ack = match self.decide(key, message).await {
+            Ok(()) => AckKind::Ack,
+            Err(NotHandled::Poison(reason) | NotHandled::Later(reason)) => {
+                let delay = redelivery_delay(message.info().map_or(1, |info| info.delivered));
+                debug!(consumer = self.spec.durable, reason, ?delay, "a message is given back");
+                AckKind::Nak(Some(delay))
+            }
+        };
+        if let Err(failed) = message.ack_with(ack).await {
+            debug!(
+                consumer = self.spec.durable,
+                error = &*failed as &dyn std::error::Error,
+                "an acknowledgement is lost; the message comes again"
+            );
+        }
+    }
+
+    /// Handled, parked, or parked behind.
+    async fn decide(&self, key: Option<&str>, message: &Message) -> Result<(), NotHandled> {
+        let sound = message::open(&self.spec, message);
+        // What is not sound has no say in whose line it stands.
+        let key = key.filter(|_| sound.is_ok());
+        if let Some(key) = key
+            && self.blockade.may_block(key)
+        {
+            let reason = format!("waits behind an earlier message of {key}");
+            if self.blockade.park_behind(key, message::letter(&self.spec, message, Some(key), reason)).await? {
+                return Ok(());
+            }
+        }
+        let reason = match sound {
+            Ok(incoming) => match self.react.react(incoming).await {
+                Err(NotHandled::Poison(reason)) => reason,
+                other => return other,
+            },
+            Err(unsound) => unsound,
+        };
+        error!(consumer = self.spec.durable, subject = %message.subject, key, reason, "a message cannot be handled and is parked");
+        metrics::counter!("farmera_dead_letters_total", "consumer" => self.spec.durable).increment(1);
+        self.react.park(message::letter(&self.spec, message, key, reason)).await?;
+        if let Some(key) = key {
+            self.blockade.block(key);
+        }
+        Ok(())
+    }
+}
+
+/// 0.2 s, doubling with every delivery, at most 10 s.
+fn redelivery_delay(delivered: i64) -> Duration {
+    let doublings = u32::try_from(delivered.clamp(1, 16)).unwrap_or(1) - 1;
+    REDELIVERY_MAX.min(REDELIVERY_FIRST * 2_u32.pow(doublings))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn redelivery_backs_off_to_its_limit() {
+        let delays = [0, 1, 2, 3, 60].map(redelivery_delay);
+        let millis = delays.map(|delay| delay.as_millis());
+        assert_eq!(millis, [200, 200, 400, 800, 10_000]);
+    }
+}

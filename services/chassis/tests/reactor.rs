@@ -1,0 +1,277 @@
+//! The way in over a real nats-server: what cannot be handled is isolated, what is behind it keeps its order, and the
+//! consumer is what is declared.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_nats::HeaderMap;
+use async_nats::jetstream::consumer::{self, DeliverPolicy, pull};
+use chassis::broker::Broker;
+use chassis::config::Secret;
+use chassis::envelope::Incoming;
+use chassis::health::Health;
+use chassis::reactor::{self, ConsumerSpec, NotHandled, React};
+use chassis::shutdown::{Shutdown, Trigger};
+use eventstore::memory::MemoryStore;
+use eventstore::{Commit, DeadLetter, DeadLetters as _, EventStore as _, LetterState, StoredDeadLetter};
+use farmera_local::{Servers, TestServers};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep, timeout};
+use uuid::Uuid;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+const STREAM: &str = "FARMERA_ORDERS";
+const SUBJECT: &str = "farmera.orders.order_placed";
+const TYPE: &str = "farmera.orders.v1.OrderPlaced";
+const SPEC: ConsumerSpec = ConsumerSpec { stream: STREAM, durable: "test-orders", subjects: &[SUBJECT] };
+
+/// Handles every message but those that say `poison`, and those only while it is not healed.
+struct Ear {
+    store: Arc<MemoryStore>,
+    heard: Mutex<Vec<String>>,
+    healed: Mutex<bool>,
+}
+
+#[async_trait::async_trait]
+impl React for Ear {
+    async fn react(&self, message: Incoming) -> Result<(), NotHandled> {
+        let said = String::from_utf8(message.body.to_vec()).unwrap();
+        if said.contains("poison") && !*self.healed.lock().unwrap() {
+            return Err(NotHandled::Poison("nobody can digest this".to_owned()));
+        }
+        self.heard.lock().unwrap().push(said);
+        Ok(())
+    }
+
+    async fn park(&self, letter: DeadLetter) -> Result<(), NotHandled> {
+        let commit = Commit { dead_letters: vec![letter], ..Commit::default() };
+        self.store.commit(commit).await.map(drop).map_err(|error| NotHandled::Later(error.to_string()))
+    }
+}
+
+/// A server, a store, and a reactor between them.
+struct World {
+    servers: Servers,
+    broker: Broker,
+    store: Arc<MemoryStore>,
+    ear: Arc<Ear>,
+    running: Option<(Trigger, JoinHandle<()>)>,
+}
+
+impl World {
+    async fn new() -> Self {
+        let start = || TestServers::start(|options| options.databases = vec![]);
+        let servers = tokio::task::spawn_blocking(start).await.unwrap().unwrap();
+        let url = Secret::new(servers.nats_url());
+        let broker = Broker::connect("test", &url, Health::new().component("test")).await.unwrap();
+        broker.client.flush().await.unwrap();
+        broker.ensure_stream(STREAM).await.unwrap();
+        let store = Arc::new(MemoryStore::new(chrono::DateTime::UNIX_EPOCH));
+        let ear = Ear { store: Arc::clone(&store), heard: Mutex::default(), healed: Mutex::default() };
+        Self { servers, broker, store, ear: Arc::new(ear), running: None }
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "the test ends what it starts")]
+    fn start(&mut self) {
+        let (trigger, shutdown) = Shutdown::new();
+        let (ear, store, broker) = (self.ear.clone(), self.store.clone(), self.broker.clone());
+        let component = Health::new().component("ear");
+        self.running = Some((trigger, tokio::spawn(reactor::run(SPEC, broker, store, ear, component, shutdown))));
+    }
+
+    async fn stop(&mut self) {
+        if let Some((trigger, running)) = self.running.take() {
+            trigger.trigger();
+            timeout(PATIENCE, running).await.unwrap().unwrap();
+        }
+    }
+
+    async fn publish(&self, headers: HeaderMap, body: impl Into<Vec<u8>>) {
+        let body: Vec<u8> = body.into();
+        self.broker.jetstream.publish_with_headers(SUBJECT, headers, body.into()).await.unwrap().await.unwrap();
+    }
+
+    /// A sound message of one order.
+    async fn tell(&self, order: u128, said: &str) {
+        self.publish(envelope(order, said), said).await;
+    }
+
+    fn heard(&self) -> Vec<String> {
+        self.ear.heard.lock().unwrap().clone()
+    }
+
+    async fn letters(&self) -> Vec<StoredDeadLetter> {
+        self.store.dead_letters(0, 1_000).await.unwrap()
+    }
+
+    /// Waits until something is true.
+    async fn until(&self, what: &str, holds: impl AsyncFn(&Self) -> bool) {
+        let end = Instant::now() + PATIENCE;
+        while !holds(self).await {
+            assert!(Instant::now() < end, "{what}: heard {:?}, letters {:#?}", self.heard(), self.letters().await);
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    async fn hears(&self, said: &str) {
+        self.until(said, async |world| world.heard().iter().any(|heard| heard == said)).await;
+    }
+
+    async fn keeps(&self, count: usize) {
+        self.until("letters", async |world| world.letters().await.len() == count).await;
+    }
+}
+
+fn order(number: u128) -> Uuid {
+    Uuid::from_u128(0x0199_0000_0001_7000_8000_0000_0000_0000 + number)
+}
+
+fn envelope(number: u128, said: &str) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    headers.insert("ce-specversion", "1.0");
+    headers.insert("ce-id", Uuid::new_v5(&order(number), said.as_bytes()).to_string());
+    headers.insert("ce-source", "/farmera/orders");
+    headers.insert("ce-type", TYPE);
+    headers.insert("ce-subject", format!("order/{}", order(number)));
+    headers.insert("ce-correlationid", order(number).to_string());
+    headers.insert("ce-causationid", order(number).to_string());
+    headers
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_overtakes_a_message_that_nobody_can_handle_and_others_go_on() {
+    let mut world = World::new().await;
+    world.start();
+    for said in ["a1", "a2 poison", "a3"] {
+        world.tell(1, said).await;
+    }
+    world.tell(2, "b1").await;
+    world.keeps(2).await;
+    world.hears("b1").await;
+
+    // A new process knows it, too.
+    world.stop().await;
+    world.start();
+    world.tell(1, "a4").await;
+    world.tell(2, "b2").await;
+    world.keeps(3).await;
+    world.hears("b2").await;
+    assert_eq!(world.heard(), ["a1", "b1", "b2"]);
+
+    // It fails again: its line waits.
+    let first = world.letters().await.remove(0);
+    assert_eq!(first.letter.key, Some(format!("order/{}", order(1))));
+    assert!(world.store.ask_redrive(first.id, "ana").await.unwrap());
+    world.until("it fails again", async |world| world.letters().await[0].attempts == 1).await;
+    assert_eq!(world.heard(), ["a1", "b1", "b2"]);
+    assert!(world.letters().await.iter().all(|stored| stored.state == LetterState::Waiting));
+
+    // Healed, the line is handled in its order, and what comes then is not parked any more.
+    *world.ear.healed.lock().unwrap() = true;
+    assert!(world.store.ask_redrive(first.id, "ana").await.unwrap());
+    world.hears("a4").await;
+    world.tell(1, "a5").await;
+    world.hears("a5").await;
+    assert_eq!(world.heard(), ["a1", "b1", "b2", "a2 poison", "a3", "a4", "a5"]);
+    world.keeps(3).await;
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_stranger_publishes_blocks_nobody_and_is_kept_for_an_operator() {
+    let mut world = World::new().await;
+    world.start();
+    let with = |name: &'static str, value: &str| {
+        let mut headers = envelope(1, "forged");
+        headers.insert(name, value);
+        headers
+    };
+    world.publish(HeaderMap::new(), "no headers").await;
+    world.publish(HeaderMap::new(), "no headers").await;
+    world.publish(with("ce-id", "seven"), "no id").await;
+    world.publish(with("ce-source", "/stranger"), "another source").await;
+    world.publish(with("ce-type", "farmera.orders.v1.OrderCancelled"), "another type").await;
+    world.publish(with("ce-subject", "whatever"), "poison without a key").await;
+    world.publish(HeaderMap::new(), vec![b'x'; 1024 * 1024 - 200]).await;
+    world.tell(1, "a1").await;
+    world.hears("a1").await;
+    world.keeps(6).await;
+    let reasons: Vec<String> = world.letters().await.into_iter().map(|stored| stored.letter.reason).collect();
+    for expected in [
+        "header ce-specversion is missing",
+        "header ce-id is \"seven\": expected a UUID",
+        "it says that it is from \"/stranger\": FARMERA_ORDERS does not publish for others",
+        "its type is \"farmera.orders.v1.OrderCancelled\": on farmera.orders.order_placed only farmera.orders.v1.OrderPlaced travels",
+        "nobody can digest this",
+    ] {
+        assert!(reasons.iter().any(|reason| reason == expected), "{expected}: {reasons:#?}");
+    }
+    assert!(world.letters().await.iter().all(|stored| stored.letter.key.is_none()));
+    let blocked = world.store.blocked(SPEC.durable, 10).await.unwrap();
+    assert_eq!((blocked.keys.len(), blocked.lines), (0, 6), "seen, and in nobody's way");
+
+    // More than the broker takes does not even leave the publisher.
+    let over = vec![b'x'; 2 * 1024 * 1024];
+    let refused = world.broker.jetstream.publish_with_headers(SUBJECT, envelope(1, "huge"), over.into()).await;
+    assert!(match refused {
+        Err(_) => true,
+        Ok(ack) => ack.await.is_err(),
+    });
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_consumer_that_is_not_what_is_declared_is_repaired_or_replaced() {
+    let mut world = World::new().await;
+    let jetstream = world.broker.jetstream.clone();
+    let config = pull::Config {
+        durable_name: Some(SPEC.durable.to_owned()),
+        ack_policy: consumer::AckPolicy::Explicit,
+        filter_subject: "farmera.orders.order_failed".to_owned(),
+        max_deliver: 3,
+        max_ack_pending: 1,
+        ..pull::Config::default()
+    };
+    let told = async |world: &World, said: &str| {
+        world.tell(1, said).await;
+        world.hears(said).await;
+        let found = jetstream
+            .get_consumer_from_stream::<pull::Config, _, _>(SPEC.durable, STREAM)
+            .await
+            .unwrap()
+            .cached_info()
+            .config
+            .clone();
+        assert_eq!((found.max_deliver, found.max_ack_pending), (-1, 4_096));
+        assert_eq!(found.deliver_policy, DeliverPolicy::All);
+        assert_eq!(found.filter_subjects, [SUBJECT]);
+    };
+
+    // What can be changed is changed.
+    jetstream.create_consumer_on_stream(config.clone(), STREAM).await.unwrap();
+    world.start();
+    told(&world, "after a repair").await;
+
+    // Somebody deletes it while it is in use.
+    jetstream.delete_consumer_from_stream(SPEC.durable, STREAM).await.unwrap();
+    told(&world, "after it was deleted").await;
+    world.stop().await;
+
+    // What cannot be changed is replaced, from the first message on.
+    jetstream.delete_consumer_from_stream(SPEC.durable, STREAM).await.unwrap();
+    let config = pull::Config { deliver_policy: DeliverPolicy::New, ..config };
+    jetstream.create_consumer_on_stream(config, STREAM).await.unwrap();
+    world.ear.heard.lock().unwrap().clear();
+    world.start();
+    world.hears("after a repair").await;
+    told(&world, "after a replacement").await;
+
+    // It was put to sleep: the watchdog sees that messages wait and none come, and the declaration has no pause.
+    let until = chrono::DateTime::from_timestamp(4_000_000_000, 0).unwrap();
+    jetstream.get_stream_no_info(STREAM).await.unwrap().pause_consumer(SPEC.durable, until).await.unwrap();
+    told(&world, "after it was put to sleep").await;
+    world.stop().await;
+    world.servers.kill_nats();
+}
