@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use eventstore::worker::{CommitListener, Handler, Limits, Shell, Worker, WorkerHandle};
-use eventstore::{Clock, EventStore, IdSource};
+use eventstore::{Clock, EventStore, IdSource, Transport};
 use eventstore_postgres::PostgresStore;
 use sqlx::postgres::PgPool;
 use tokio::net::TcpListener;
@@ -79,6 +79,7 @@ pub struct Service {
     pub tasks: Tasks,
     /// Its end.
     pub shutdown: Shutdown,
+    transport: Arc<dyn Transport>,
     health: Health,
     drain_limit: Duration,
 }
@@ -96,12 +97,26 @@ impl Service {
         let broker = Broker::connect(name, &common.nats_url, health.component(format!("{name}/nats"))).await?;
         let clock = Arc::new(StoreClock::new());
         let mut tasks = Tasks::new();
-        let store: Arc<dyn EventStore> = Arc::new(store);
+        let store = Arc::new(store);
+        let transport: Arc<dyn Transport> = store.clone();
+        let store: Arc<dyn EventStore> = store;
         let component = health.component(format!("{name}/postgres"));
         let probed: Arc<dyn Clock> = clock.clone();
         tasks.spawn("postgres probe", probe(pool.clone(), probed, component, shutdown.clone()));
         let drain_limit = common.drain_limit;
-        Ok(Self { name, store, pool, clock, ids: Arc::new(Uuids), broker, tasks, shutdown, health, drain_limit })
+        Ok(Self {
+            name,
+            store,
+            pool,
+            clock,
+            ids: Arc::new(Uuids),
+            broker,
+            tasks,
+            shutdown,
+            transport,
+            health,
+            drain_limit,
+        })
     }
 
     /// A part of this service that can be up or down: `orders/<part>`.
@@ -126,7 +141,7 @@ impl Service {
     /// Starts the relay; give the handle to the worker as a listener.
     pub fn relay(&mut self, spec: RelaySpec) -> RelayHandle {
         let component = self.component("relay");
-        let (relay, handle) = Relay::new(spec, Arc::clone(&self.store), self.broker.clone(), component);
+        let (relay, handle) = Relay::new(spec, Arc::clone(&self.transport), self.broker.clone(), component);
         self.tasks.spawn("relay", relay.run());
         handle
     }

@@ -52,7 +52,8 @@ pub const NAME: &str = "notification";
 /// Where it serves gRPC unless told otherwise.
 pub const DEFAULT_PORT: u16 = 50055;
 
-const RELAY: RelaySpec = RelaySpec {
+/// What this service tells the world.
+pub const RELAY: RelaySpec = RelaySpec {
     source: messages::SOURCE,
     stream: "FARMERA_NOTIFICATION",
     categories: messages::CATEGORIES,

@@ -39,7 +39,7 @@ pub const NAME: &str = "products";
 pub const DEFAULT_PORT: u16 = 50051;
 
 /// What this service tells the world.
-const RELAY: RelaySpec = RelaySpec {
+pub const RELAY: RelaySpec = RelaySpec {
     source: messages::SOURCE,
     stream: messages::STREAM,
     categories: messages::TOLD,
