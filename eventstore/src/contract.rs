@@ -24,7 +24,7 @@ use uuid::Uuid;
 use crate::memory::CountingIds;
 use crate::{
     Actor, Append, Category, Cause, Commit, CommitError, Committed, Cursor, DeadLetter, EventId, EventStore, NewEvent,
-    Recorded, StreamId, TraceContext, Version,
+    Recorded, StreamId, TraceContext, TxId, Version,
 };
 
 /// Makes a `#[tokio::test]` of every promise. `$fresh` is an async function without arguments that returns an `Arc`
@@ -237,7 +237,7 @@ pub(crate) async fn log(store: &dyn EventStore, categories: &[Category], count: 
 
 /// Nothing of `commit` is there: neither its events nor its timers, inbox rows, letters and outbox row.
 pub(crate) async fn assert_nothing_pending(store: &dyn EventStore) {
-    assert_eq!(store.outbox_pending(Duration::ZERO, 1_000).await.expect("the outbox is read"), []);
+    assert_eq!(store.outbox_pending(TxId::default(), Duration::ZERO, 1_000).await.expect("the outbox is read"), []);
     let timers = store.claim_due_timers(&BOTH, 1_000, Duration::ZERO).await.expect("the timers are read");
     assert_eq!((timers.due, timers.next), (vec![], None));
     assert_eq!(store.dead_letters(0, 1_000).await.expect("the letters are read"), []);

@@ -45,6 +45,7 @@ mod snapshot;
 mod storable;
 mod store;
 mod stream;
+mod transport;
 mod unit;
 
 #[cfg(feature = "contract")]
@@ -64,4 +65,5 @@ pub use snapshot::{Draft, DraftError, Snapshot, SnapshotShape};
 pub use storable::Unstorable;
 pub use store::{DueTimer, DueTimers, EventStore, ReadError, StoreError};
 pub use stream::{Category, StreamId, Version};
+pub use transport::{BrokerMark, ELDERS_MAX, StoreEpoch, ToldEvent, Transport};
 pub use unit::{Need, Unit};

@@ -103,8 +103,8 @@ impl EventStore for MemoryStore {
         Ok(self.lock().read_log(after, categories, limit))
     }
 
-    async fn outbox_pending(&self, age: Duration, limit: usize) -> Result<Vec<TxId>, ReadError> {
-        Ok(self.lock().outbox_pending(age, limit))
+    async fn outbox_pending(&self, after: TxId, age: Duration, limit: usize) -> Result<Vec<TxId>, ReadError> {
+        Ok(self.lock().outbox_pending(after, age, limit))
     }
 
     async fn read_transactions(&self, txs: &[TxId], categories: &[Category]) -> Result<Vec<Recorded>, ReadError> {

@@ -102,12 +102,12 @@ pub trait EventStore: Send + Sync + 'static {
     /// [`ReadError`]; nothing is returned then.
     async fn read_log(&self, after: Cursor, categories: &[Category], limit: usize) -> Result<Vec<Recorded>, ReadError>;
 
-    /// Transactions whose events wait in the outbox and that are at least `age` old by the database's clock, oldest
-    /// first, at most `limit` (1..=1,000).
+    /// Transactions after `after` whose events wait in the outbox and that are at least `age` old by the database's
+    /// clock, oldest first, at most `limit` (1..=1,000).
     ///
     /// # Errors
     /// [`ReadError`]; nothing is returned then.
-    async fn outbox_pending(&self, age: Duration, limit: usize) -> Result<Vec<TxId>, ReadError>;
+    async fn outbox_pending(&self, after: TxId, age: Duration, limit: usize) -> Result<Vec<TxId>, ReadError>;
 
     /// The events of these transactions that belong to `categories`, in commit order.
     ///

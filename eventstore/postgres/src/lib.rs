@@ -35,6 +35,7 @@ mod resolve;
 mod snapshots;
 mod store;
 mod timers;
+mod transport;
 
 use std::sync::LazyLock;
 

@@ -14,9 +14,10 @@ use crate::fault::read_error;
 const PENDING: &str = "
 select tx
 from outbox
-where written_at <= now() - $1::interval
+where tx > $1
+and written_at <= now() - $2::interval
 order by tx
-limit $2";
+limit $3";
 
 const PUBLISHED: &str = "
 delete from outbox
@@ -32,9 +33,9 @@ const NOW: &str = "select now() as now";
 
 /// The small tables beside the log.
 impl PostgresStore {
-    pub(crate) async fn pending(&self, age: Duration, limit: usize) -> Result<Vec<TxId>, ReadError> {
+    pub(crate) async fn pending(&self, after: TxId, age: Duration, limit: usize) -> Result<Vec<TxId>, ReadError> {
         let limit = to_i64(limit.clamp(1, 1_000) as u64);
-        let rows = self.read(|| sqlx::query(PENDING).bind(interval(age)).bind(limit)).await?;
+        let rows = self.read(|| sqlx::query(PENDING).bind(Xid8(after)).bind(interval(age)).bind(limit)).await?;
         column::<Xid8>(&rows).map(|txs| txs.into_iter().map(|tx| tx.0).collect())
     }
 
@@ -62,7 +63,7 @@ impl PostgresStore {
 }
 
 /// The first column.
-fn column<'r, T: sqlx::Decode<'r, sqlx::Postgres> + sqlx::Type<sqlx::Postgres>>(
+pub(crate) fn column<'r, T: sqlx::Decode<'r, sqlx::Postgres> + sqlx::Type<sqlx::Postgres>>(
     rows: &'r [PgRow],
 ) -> Result<Vec<T>, ReadError> {
     rows.iter().map(|row| row.try_get(0).map_err(read_error)).collect()

@@ -96,8 +96,8 @@ impl EventStore for PostgresStore {
         self.log(after, categories, limit).await
     }
 
-    async fn outbox_pending(&self, age: Duration, limit: usize) -> Result<Vec<TxId>, ReadError> {
-        self.pending(age, limit).await
+    async fn outbox_pending(&self, after: TxId, age: Duration, limit: usize) -> Result<Vec<TxId>, ReadError> {
+        self.pending(after, age, limit).await
     }
 
     async fn read_transactions(&self, txs: &[TxId], categories: &[Category]) -> Result<Vec<Recorded>, ReadError> {

@@ -117,7 +117,7 @@ impl Subject {
                 self.told(&events)
             }
             Step::Publish(limit) => {
-                let txs = self.store.outbox_pending(Duration::ZERO, *limit).await.expect("read");
+                let txs = self.store.outbox_pending(TxId::default(), Duration::ZERO, *limit).await.expect("read");
                 let events = self.store.read_transactions(&txs, &CATEGORIES[..1]).await.expect("read");
                 self.store.outbox_published(&txs).await.expect("published");
                 format!("{:?} {}", txs.iter().map(|tx| self.rank(*tx)).collect::<Vec<_>>(), self.told(&events))

@@ -8,7 +8,7 @@ use std::time::Duration;
 use eventstore::memory::CountingIds;
 use eventstore::{
     Actor, Append, Category, Cause, Commit, Cursor, DeadLetter, DeadLetters, EventId, EventStore, InboxEntry, NewEvent,
-    Snapshot, StreamId, TimerChange, Version,
+    Snapshot, StreamId, TimerChange, TxId, Version,
 };
 use eventstore_postgres::PostgresStore;
 use sqlx::{PgConnection, Row};
@@ -79,7 +79,7 @@ async fn use_all(store: &PostgresStore) {
     store.read_stream_backwards(stream(1), 10).await.expect("read");
     store.read_log(last, &[APPLE], 10).await.expect("read");
     store.read_transactions(&[last.tx], &[APPLE]).await.expect("read");
-    let pending = store.outbox_pending(Duration::ZERO, 10).await.expect("read");
+    let pending = store.outbox_pending(TxId::default(), Duration::ZERO, 10).await.expect("read");
     store.outbox_published(&pending).await.expect("published");
     store.claim_due_timers(&[APPLE], 10, Duration::from_secs(1)).await.expect("claimed");
     store.inbox_seen("consumer 0", &[CountingIds::id(5, 1)]).await.expect("read");

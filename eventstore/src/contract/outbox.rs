@@ -6,7 +6,7 @@ use super::{APPLE, BOTH, HOUR, append, appends, apple, letter, message, moment, 
 use crate::{Commit, EventStore, InboxEntry, TimerChange, TxId};
 
 async fn pending(store: &dyn EventStore, limit: usize) -> Vec<TxId> {
-    store.outbox_pending(Duration::ZERO, limit).await.expect("the outbox is read")
+    store.outbox_pending(TxId::default(), Duration::ZERO, limit).await.expect("the outbox is read")
 }
 
 /// One entry per commit, with all of its events.
@@ -40,11 +40,11 @@ pub async fn a_commit_without_events_is_not_pending(store: &dyn EventStore) {
 /// The process that wrote it publishes it at once; the sweep is for what it left behind.
 pub async fn what_is_young_is_not_pending_yet(store: &dyn EventStore) {
     stored(store, one(apple(1), 0, [1])).await;
-    assert_eq!(store.outbox_pending(HOUR, 10).await.expect("read"), []);
+    assert_eq!(store.outbox_pending(TxId::default(), HOUR, 10).await.expect("read"), []);
     assert_eq!(pending(store, 10).await.len(), 1);
 }
 
-/// Up to the limit.
+/// Up to the limit, and on from there.
 pub async fn pending_transactions_come_oldest_first(store: &dyn EventStore) {
     let mut txs = Vec::new();
     for number in 1..=5 {
@@ -52,6 +52,8 @@ pub async fn pending_transactions_come_oldest_first(store: &dyn EventStore) {
     }
     assert_eq!(pending(store, 10).await, txs);
     assert_eq!(pending(store, 2).await, txs[..2]);
+    let rest = store.outbox_pending(txs[1], Duration::ZERO, 10).await.expect("the outbox is read");
+    assert_eq!(rest, txs[2..]);
 }
 
 /// Whatever order they are named in; of the categories that were asked for.

@@ -166,8 +166,8 @@ impl Data {
         events.filter(|event| categories.contains(&event.stream.category)).cloned().collect()
     }
 
-    pub(super) fn outbox_pending(&self, age: Duration, limit: usize) -> Vec<TxId> {
-        let old = self.outbox.iter().filter(|(_, written_at)| later(**written_at, age) <= self.now);
+    pub(super) fn outbox_pending(&self, after: TxId, age: Duration, limit: usize) -> Vec<TxId> {
+        let old = self.outbox.iter().filter(|(tx, written_at)| **tx > after && later(**written_at, age) <= self.now);
         old.map(|(tx, _)| *tx).take(limit.clamp(1, 1_000)).collect()
     }
 

@@ -137,8 +137,8 @@ impl EventStore for Watched {
         self.memory.read_log(after, categories, limit).await
     }
 
-    async fn outbox_pending(&self, age: Duration, limit: usize) -> Result<Vec<TxId>, ReadError> {
-        self.memory.outbox_pending(age, limit).await
+    async fn outbox_pending(&self, after: TxId, age: Duration, limit: usize) -> Result<Vec<TxId>, ReadError> {
+        self.memory.outbox_pending(after, age, limit).await
     }
 
     async fn read_transactions(&self, txs: &[TxId], categories: &[Category]) -> Result<Vec<Recorded>, ReadError> {

@@ -1,5 +1,6 @@
 //! NATS: one connection per service, streams declared in one place and brought in line at every start.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use async_nats::jetstream::{self, stream};
@@ -28,7 +29,7 @@ pub fn source_of(stream: &str) -> Option<String> {
 }
 
 /// How long a message can be asked for again. What is older is in the event stores.
-const MAX_AGE: Duration = Duration::from_secs(7 * 24 * 3600);
+pub const MAX_AGE: Duration = Duration::from_secs(7 * 24 * 3600);
 const DUPLICATE_WINDOW: Duration = Duration::from_secs(120);
 const ACK_TIMEOUT: Duration = Duration::from_secs(5);
 const RECONNECT_DELAY_MAX: Duration = Duration::from_secs(2);
@@ -89,11 +90,18 @@ impl Broker {
         self.client.connection_state() == async_nats::connection::State::Connected
     }
 
+    /// Counts the times that the connection was made: what was known of the server may not hold in the next one.
+    #[must_use]
+    pub fn connects(&self) -> u64 {
+        self.client.statistics().connects.load(Ordering::Relaxed)
+    }
+
     /// Checks the server's version; creates a stream that is missing and repairs one that differs from its declaration.
+    /// The stream's [`cached_info`](stream::Stream::cached_info) is of now.
     ///
     /// # Errors
     /// [`BrokerError`]: wait, or install another server.
-    pub async fn ensure_stream(&self, name: &str) -> Result<(), BrokerError> {
+    pub async fn ensure_stream(&self, name: &str) -> Result<stream::Stream, BrokerError> {
         self.check_version()?;
         let wanted = declared(name).ok_or_else(|| BrokerError::Unavailable(format!("no stream {name} is declared")))?;
         let unavailable = |error: &dyn std::error::Error| BrokerError::Unavailable(error.to_string());
@@ -104,7 +112,7 @@ impl Broker {
             warn!(stream = name, "the stream's configuration differs from its declaration and is repaired");
             self.jetstream.update_stream(&wanted).await.map_err(|error| unavailable(&error))?;
         }
-        Ok(())
+        Ok(found)
     }
 
     fn check_version(&self) -> Result<(), BrokerError> {

@@ -3,10 +3,10 @@
 //! Every attribute is a `ce-…` header, the body is the proto3 JSON of a message from the contracts. The sources:
 //! CloudEvents core 1.0.2, its NATS protocol binding 3.1, and the extensions for correlation and sequence.
 
-use async_nats::HeaderMap;
+use async_nats::{HeaderMap, HeaderValue};
 use bytes::Bytes;
 use chrono::{DateTime, SecondsFormat, Utc};
-use eventstore::{Actor, Cause, Recorded, TraceContext};
+use eventstore::{Actor, Cause, Recorded, ToldEvent, TraceContext, Version};
 use farmera_proto::events::Event;
 use uuid::Uuid;
 
@@ -132,15 +132,54 @@ impl Incoming {
     }
 }
 
+/// Which history of the store and which memory of the broker a message belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    /// The history that the service's database tells.
+    pub store_epoch: Uuid,
+    /// How often the broker was found to have lost something.
+    pub broker_epoch: u32,
+}
+
+impl Stamp {
+    /// The message's id for the broker: another one in every epoch of its memory, so that its window of de-duplication
+    /// does not swallow what it has lost. `ce-id` stays the same: by that receivers tell a duplicate.
+    #[must_use]
+    pub fn message_id(self, event: Uuid) -> String {
+        match self.broker_epoch {
+            0 => event.to_string(),
+            epoch => format!("{event}.{epoch}"),
+        }
+    }
+}
+
+/// The attribute that names the history of the publisher's store.
+pub const STORE_EPOCH: &str = "ce-storeepoch";
+/// The attribute that holds the version of the event in its stream.
+pub const SEQUENCE: &str = "ce-sequence";
+
 /// Seals what a service tells about a stored event.
 #[must_use]
-pub fn seal(source: &str, outgoing: Outgoing, event: &Recorded) -> Sealed {
+pub fn seal(source: &str, outgoing: Outgoing, event: &Recorded, stamp: Stamp) -> Sealed {
     let id = event.id.0;
     let subject = format!("{}/{}", event.stream.category, event.stream.id);
     let mut headers = attributes(source, &outgoing, id, event.time, &event.cause, &subject);
-    headers.insert("ce-sequence", format!("{:020}", event.version.get()));
-    headers.insert(async_nats::header::NATS_MESSAGE_ID, id.to_string());
+    headers.insert(SEQUENCE, format!("{:020}", event.version.get()));
+    headers.insert(STORE_EPOCH, stamp.store_epoch.to_string());
+    headers.insert(async_nats::header::NATS_MESSAGE_ID, stamp.message_id(id));
     Sealed { subject: outgoing.subject, headers, body: outgoing.body }
+}
+
+/// The event that a message tells of and the store's history it belongs to, as its attributes name them; `None` for an
+/// answer that was given once more, and for what is no message of ours.
+#[must_use]
+pub fn told_event(headers: &HeaderMap) -> Option<(ToldEvent, Option<Uuid>)> {
+    let text = |name: &str| headers.get(name).map(HeaderValue::as_str);
+    let (category, stream) = text("ce-subject")?.split_once('/')?;
+    let version = Version::new(text(SEQUENCE)?.parse().ok()?);
+    let (stream, id) = (stream.parse().ok()?, text("ce-id")?.parse().ok()?);
+    let epoch = text(STORE_EPOCH).and_then(|epoch| epoch.parse().ok());
+    Some((ToldEvent { category: category.to_owned(), stream, version, id }, epoch))
 }
 
 /// Seals a recorded answer that is given once more. Its message id differs from the first time, so that the broker's
@@ -205,6 +244,20 @@ mod tests {
         assert_eq!((opened.correlation, opened.causation), (Uuid::from_u128(1), Uuid::from_u128(2)));
         assert_eq!(opened.trace, cause().trace);
         assert_eq!(opened.message_type, "farmera.orders.v1.OrderPlaced");
+    }
+
+    #[test]
+    fn a_broker_that_lost_something_is_given_other_message_ids_and_receivers_the_same_ones() {
+        let id = Uuid::from_u128(7);
+        let stamp = |broker_epoch| Stamp { store_epoch: Uuid::from_u128(8), broker_epoch };
+        assert_eq!(stamp(0).message_id(id), id.to_string());
+        assert_eq!(stamp(3).message_id(id), format!("{id}.3"));
+    }
+
+    #[test]
+    fn an_answer_that_is_given_again_names_no_event() {
+        let sealed = seal_repeat("/farmera/orders", outgoing(), "order/1", DateTime::default(), &cause());
+        assert_eq!(told_event(&sealed.headers), None);
     }
 
     #[test]

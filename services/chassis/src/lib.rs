@@ -6,6 +6,7 @@
 //! * [`tasks`], [`shutdown`]: nothing runs that nobody ends;
 //! * [`clock`]: the only place that reads a clock or makes an id;
 //! * [`broker`], [`relay`], [`reactor`]: committed events out to JetStream, messages in from it;
+//! * [`transport`]: whether the broker still holds what it acknowledged;
 //! * [`projection`]: read models that follow the log;
 //! * [`grpc`], [`problem`], [`page`]: servers, clients, errors that say what to do, lists;
 //! * [`health`], [`admin`], [`telemetry`]: what an operator sees.
@@ -31,3 +32,4 @@ pub mod service;
 pub mod shutdown;
 pub mod tasks;
 pub mod telemetry;
+pub mod transport;

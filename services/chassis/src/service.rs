@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use eventstore::worker::{CommitListener, Handler, Limits, Shell, Worker, WorkerHandle};
-use eventstore::{Clock, DeadLetters, EventStore, IdSource};
+use eventstore::{Clock, DeadLetters, EventStore, IdSource, Transport};
 use eventstore_postgres::PostgresStore;
 use sqlx::postgres::PgPool;
 use tokio::net::TcpListener;
@@ -82,6 +82,7 @@ pub struct Service {
     pub tasks: Tasks,
     /// Its end.
     pub shutdown: Shutdown,
+    transport: Arc<dyn Transport>,
     health: Health,
     drain_limit: Duration,
 }
@@ -102,13 +103,14 @@ impl Service {
         let mut tasks = Tasks::new();
         let store = Arc::new(store);
         let letters: Arc<dyn DeadLetters> = store.clone();
+        let transport: Arc<dyn Transport> = store.clone();
         let store: Arc<dyn EventStore> = store;
         let component = health.component(format!("{name}/postgres"));
         let probed: Arc<dyn Clock> = clock.clone();
         tasks.spawn("postgres probe", probe(pool.clone(), schema, probed, component, shutdown.clone()));
         let drain_limit = common.drain_limit;
         let ids = Arc::new(Uuids);
-        Ok(Self { name, store, letters, pool, clock, ids, broker, tasks, shutdown, health, drain_limit })
+        Ok(Self { name, store, letters, pool, clock, ids, broker, tasks, shutdown, transport, health, drain_limit })
     }
 
     /// A part of this service that can be up or down: `orders/<part>`.
@@ -133,7 +135,7 @@ impl Service {
     /// Starts the relay; give the handle to the worker as a listener.
     pub fn relay(&mut self, spec: RelaySpec) -> RelayHandle {
         let component = self.component("relay");
-        let (relay, handle) = Relay::new(spec, Arc::clone(&self.store), self.broker.clone(), component);
+        let (relay, handle) = Relay::new(spec, Arc::clone(&self.transport), self.broker.clone(), component);
         self.tasks.spawn("relay", relay.run());
         handle
     }

@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand};
 
 use crate::failure::Failure;
-use crate::{bench, demo, dlq, doctor, migrate, order, product, run, saga, sandbox_provider, up, verify};
+use crate::{bench, demo, dlq, doctor, migrate, order, product, run, saga, sandbox_provider, transport, up, verify};
 
 const AFTER_HELP: &str = "\
 Exit codes: 0 ok, 1 failed, 2 wrong usage, configuration or surroundings, 3 not found, 7 unavailable.
@@ -52,6 +52,9 @@ pub enum Command {
     /// Look into sagas.
     #[command(subcommand)]
     Saga(saga::Command),
+    /// Compare the services' logs with what the broker holds, and restore what it lost.
+    #[command(subcommand)]
+    Transport(transport::Command),
 }
 
 impl Cli {
@@ -73,6 +76,7 @@ impl Cli {
             Command::Order(command) => Box::pin(order::command(command)).await,
             Command::Product(command) => Box::pin(product::command(command)).await,
             Command::Saga(command) => Box::pin(saga::command(command)).await,
+            Command::Transport(command) => Box::pin(transport::command(command)).await,
         }
     }
 }

@@ -4,6 +4,7 @@
 //! * [`host`]: services in this process, from bound ports to the drained end;
 //! * [`run`], [`up`], [`migrate`], [`verify`], [`doctor`]: the commands that operate Farmera;
 //! * [`dlq`]: messages that no service could handle;
+//! * [`transport`]: log and broker compared, and brought together again;
 //! * [`surroundings`], [`schema`]: which databases and which broker an operator's command is about, and whether this
 //!   program fits them;
 //! * [`order`], [`product`], [`saga`]: the small client, over [`clients`], [`explain`] and [`addresses`];
@@ -36,5 +37,6 @@ pub mod schema;
 pub mod services;
 pub mod surroundings;
 pub mod timeline;
+pub mod transport;
 pub mod up;
 pub mod verify;

@@ -3,6 +3,7 @@
 use std::pin::Pin;
 
 use chassis::config::{Common, ConfigError, Env};
+use chassis::relay::RelaySpec;
 use chassis::schema::Schema;
 use chassis::service::{StartError, Surroundings};
 use eventstore::StreamKind;
@@ -25,6 +26,8 @@ pub struct Service {
     pub migrator: fn() -> Migrator,
     /// Every kind of stream in its log.
     pub streams: &'static [StreamKind],
+    /// What it tells the world.
+    pub relay: RelaySpec,
 }
 
 impl Service {
@@ -65,6 +68,7 @@ macro_rules! service {
             },
             migrator: $service::migrator,
             streams: $service::STREAMS,
+            relay: $service::RELAY,
         }
     };
 }

@@ -56,7 +56,8 @@ pub const DEFAULT_PORT: u16 = 50055;
 /// Every kind of stream in its log.
 pub const STREAMS: &[StreamKind] = &[StreamKind::of::<domain::Notification>()];
 
-const RELAY: RelaySpec = RelaySpec {
+/// What this service tells the world.
+pub const RELAY: RelaySpec = RelaySpec {
     source: messages::SOURCE,
     stream: "FARMERA_NOTIFICATION",
     categories: messages::CATEGORIES,

@@ -33,6 +33,7 @@ use tokio::net::TcpListener;
 use tonic::service::RoutesBuilder;
 
 pub use config::Config;
+pub use messages::RELAY;
 
 use crate::handler::OrdersHandler;
 use crate::live::Live;
@@ -73,7 +74,7 @@ pub async fn run(config: Config, listener: TcpListener, around: Surroundings) ->
     service.tasks.spawn("prices", asking);
 
     let live = Live::default();
-    let relay = service.relay(messages::RELAY);
+    let relay = service.relay(RELAY);
     let (order_nudge, _) = service.project(OrderProjection);
     let (saga_nudge, _) = service.project(SagaProjection);
     let handler = OrdersHandler::new(Engine::new(Arc::new(library)));

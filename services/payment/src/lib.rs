@@ -60,7 +60,8 @@ pub const STREAMS: &[StreamKind] = &[StreamKind::of::<Payment>()];
 
 const SERVICES: &[&str] = &["farmera.payment.v1.PaymentService", "farmera.payment.v1.PaymentQueryService"];
 const CATEGORIES: &[Category] = &[Payment::CATEGORY];
-const RELAY: RelaySpec = RelaySpec {
+/// What this service tells the world.
+pub const RELAY: RelaySpec = RelaySpec {
     source: messages::SOURCE,
     stream: messages::STREAM,
     categories: CATEGORIES,

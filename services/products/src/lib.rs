@@ -44,7 +44,7 @@ pub const STREAMS: &[StreamKind] =
     &[StreamKind::of::<domain::Farm>(), StreamKind::of::<domain::Product>(), StreamKind::of::<domain::Reservation>()];
 
 /// What this service tells the world.
-const RELAY: RelaySpec = RelaySpec {
+pub const RELAY: RelaySpec = RelaySpec {
     source: messages::SOURCE,
     stream: messages::STREAM,
     categories: messages::TOLD,

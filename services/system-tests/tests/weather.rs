@@ -36,6 +36,26 @@ async fn orders_that_were_accepted_while_nats_was_away_end_when_it_is_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_broker_whose_disk_is_lost_costs_time_and_no_order() {
+    let stack = stack_with(&IMPATIENT).await;
+    let products = catalogue(&stack.clients).await;
+    let product = products.into_iter().max_by_key(|product| product.available).unwrap().id;
+    for round in 0..2 {
+        let placing = (0..150).map(|_| place(&stack.clients, order_of(&product, 1, "tok_success")));
+        let accepted = futures::future::join_all(placing).await;
+        stack.servers().kill_nats();
+        stack.servers().wipe_nats_store().unwrap();
+        stack.servers().start_nats().unwrap();
+        for order in accepted {
+            let end = end_of(&stack.clients, &order.unwrap().id).await;
+            assert_eq!(end.state(), State::Completed, "round {round}: {:?}", end.failure);
+        }
+    }
+    invariants_hold(&stack.clients).await;
+    stack.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_killed_postgres_costs_time_and_no_order() {
     let stack = stack_with(&IMPATIENT).await;
     let product = catalogue(&stack.clients).await.remove(0).id;

@@ -1,0 +1,149 @@
+//! The way out: what is said, how it is sealed, and how it gets to the broker.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::jetstream::publish::PublishAck;
+use eventstore::{ELDERS_MAX, ReadError, Recorded, Transport, TxId};
+use tracing::{error, warn};
+
+use super::RelaySpec;
+use super::flow::Done;
+use super::lanes::{Elders, Parcel};
+use crate::broker::Broker;
+use crate::envelope::{Sealed, Stamp, seal};
+
+/// Transactions read with one sweep's step.
+pub(super) const PAGE: usize = 256;
+
+/// The broker takes 1 MiB unless it is told otherwise; this leaves room for the attributes.
+const BODY_BYTES_MAX: usize = 1_048_576 - 8_192;
+
+/// What is said, and to whom.
+pub(super) struct Outlet {
+    pub(super) spec: RelaySpec,
+    pub(super) store: Arc<dyn Transport>,
+    pub(super) broker: Broker,
+}
+
+/// The memory of the broker, and the connection to it, for which something is decided: what was decided for another
+/// one does not hold.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct At {
+    pub(super) stamp: Stamp,
+    pub(super) connects: u64,
+    /// The stream held a message here; what is acknowledged at or below it is in another stream.
+    pub(super) above: u64,
+}
+
+/// Transactions of the outbox and their events.
+pub(super) struct Page {
+    pub(super) txs: Vec<TxId>,
+    pub(super) events: Vec<Recorded>,
+}
+
+impl Outlet {
+    /// One transaction's parcels, and whether all of it can be told by this program.
+    pub(super) fn parcels(&self, tx: TxId, events: &[Recorded], stamp: Stamp) -> (Vec<Parcel>, bool) {
+        let (mut parcels, mut complete) = (Vec::new(), true);
+        for events in events.chunk_by(|one, next| one.stream == next.stream) {
+            match self.parcel(Some(tx), events, stamp) {
+                Some(parcel) => parcels.extend(parcel),
+                None => complete = false,
+            }
+        }
+        (parcels, complete)
+    }
+
+    /// `None` when one of the events cannot be told; `Some(None)` when they are nobody's business.
+    fn parcel(&self, tx: Option<TxId>, events: &[Recorded], stamp: Stamp) -> Option<Option<Parcel>> {
+        let (Some(first), Some(last)) = (events.first(), events.last()) else { return Some(None) };
+        if !self.spec.categories.contains(&first.stream.category) {
+            return Some(None);
+        }
+        let mut messages = Vec::new();
+        for event in events {
+            messages.extend(self.sealed(event, stamp).ok()?);
+        }
+        Some(Some(Parcel { tx, stream: first.stream, first: first.version, last: last.version, messages }))
+    }
+
+    /// What is to go first, of one stream's events that wait in the outbox.
+    pub(super) fn elders(&self, found: &[Recorded], stamp: Stamp) -> Elders {
+        if found.len() >= ELDERS_MAX {
+            // The sweep comes by, oldest first.
+            return Elders::Unclear;
+        }
+        match self.parcel(None, found, stamp) {
+            Some(Some(parcel)) => Elders::First(parcel),
+            Some(None) | None => Elders::Unclear,
+        }
+    }
+
+    /// Sends a parcel's messages one after another, each when the one before is acknowledged.
+    pub(super) async fn send(self: Arc<Self>, parcel: Parcel, at: At) -> Done {
+        let Parcel { tx, stream, last, messages, .. } = parcel;
+        let (mut newest, mut acknowledged) = (None, true);
+        for sealed in messages {
+            let id = sealed.headers.get(async_nats::header::NATS_MESSAGE_ID).map(|id| id.as_str().to_owned());
+            let ack = if self.broker.connects() == at.connects { self.publish(sealed).await } else { None };
+            match ack {
+                Some(ack) if ack.duplicate => {}
+                Some(ack) if ack.sequence > at.above => newest = Some((ack.sequence, id.unwrap_or_default())),
+                Some(_) | None => {
+                    acknowledged = false;
+                    break;
+                }
+            }
+        }
+        Done::Sent { stream, tx, last, at, newest, acknowledged }
+    }
+
+    /// Publishes and awaits the acknowledgement; `None` when there is none.
+    pub(super) async fn publish(&self, sealed: Sealed) -> Option<PublishAck> {
+        if !self.broker.is_connected() {
+            return None;
+        }
+        metrics::counter!("farmera_relay_published_total").increment(1);
+        let published = self.broker.jetstream.publish_with_headers(sealed.subject, sealed.headers, sealed.body.into());
+        let acknowledged = match published.await {
+            Ok(ack) => ack.await,
+            Err(failed) => Err(failed),
+        };
+        match acknowledged {
+            Ok(ack) => Some(ack),
+            Err(failed) => {
+                warn!(
+                    error = &failed as &dyn std::error::Error,
+                    "a message is not acknowledged and stays in the outbox"
+                );
+                None
+            }
+        }
+    }
+
+    /// A step of the sweep.
+    pub(super) async fn page(&self, after: TxId, age: Duration) -> Result<Page, ReadError> {
+        let txs = self.store.outbox_pending(after, age, PAGE).await?;
+        let events = self.store.read_transactions(&txs, self.spec.categories).await?;
+        Ok(Page { txs, events })
+    }
+
+    fn sealed(&self, event: &Recorded, stamp: Stamp) -> Result<Option<Sealed>, Untellable> {
+        match (self.spec.translate)(event) {
+            Ok(Some(outgoing)) if outgoing.body.len() > BODY_BYTES_MAX => {
+                error!(event = %event.id, bytes = outgoing.body.len(), "an event is too large for the broker");
+                Err(Untellable)
+            }
+            Ok(outgoing) => Ok(outgoing.map(|outgoing| seal(self.spec.source, outgoing, event, stamp))),
+            Err(failed) => {
+                error!(error = &failed as &dyn std::error::Error, "an event cannot be told to others by this program");
+                Err(Untellable)
+            }
+        }
+    }
+}
+
+/// An event of a newer program, or one that the broker would not take. Its transaction stays in the outbox until a program comes that knows it, and so does
+/// what follows in its stream.
+struct Untellable;

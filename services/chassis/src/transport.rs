@@ -1,0 +1,15 @@
+//! The way of events over a broker that may forget.
+//!
+//! The broker's memory is not its own: a disk that was wiped, a store that was rolled back, a flipped bit, an operator's
+//! purge make it forget what it acknowledged, and it does not say so. [`memory`] notices, and has what could still
+//! matter told again. [`verify`] compares log and broker event by event; [`rebuild`] restores all that is missing.
+
+pub mod memory;
+mod restore;
+mod verify;
+
+pub use restore::{Plan, Restored, rebuild};
+pub use verify::{CompareError, Progress, Report, verify};
+
+/// The header of a message that was restored: it comes late, behind younger ones of its event stream.
+pub const RESTORED: &str = "farmera-restored";

@@ -1,0 +1,111 @@
+//! What the broker lost, told again from the log.
+
+use std::collections::{BTreeMap, HashSet};
+
+use chrono::{DateTime, Utc};
+use eventstore::{Cursor, Recorded, StreamId, Transport};
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use uuid::Uuid;
+
+use super::RESTORED;
+use super::verify::{self, CompareError, PAGE, Progress, Report};
+use crate::broker::Broker;
+use crate::envelope::{Stamp, seal};
+use crate::relay::RelaySpec;
+
+/// Event streams told again at a time.
+const AT_ONCE_MAX: usize = 256;
+
+/// What was missing, and what there is now.
+#[derive(Clone, Debug)]
+pub struct Restored {
+    /// What was found first.
+    pub before: Report,
+    /// Events that were told again.
+    pub told_again: u64,
+    /// What was found afterwards; `None` when nothing was to be changed.
+    pub after: Option<Report>,
+}
+
+/// How much to restore, and under which name.
+#[derive(Clone, Copy, Debug)]
+pub struct Plan {
+    /// Only events that happened since.
+    pub from: Option<DateTime<Utc>>,
+    /// Only say what is missing.
+    pub dry_run: bool,
+    /// Makes the messages' ids new to the broker, whatever its window of de-duplication remembers.
+    pub run: Uuid,
+}
+
+/// Tells again what the broker should hold and does not: in the order of the log per event stream, marked as restored,
+/// while the system runs. Then compares again.
+///
+/// # Errors
+/// [`CompareError`]; what was told again until then stays told.
+pub async fn rebuild(
+    spec: RelaySpec,
+    store: &dyn Transport,
+    broker: &Broker,
+    plan: Plan,
+    progress: Progress<'_>,
+) -> Result<Restored, CompareError> {
+    let compared = verify::compare(spec, store, broker, progress).await?;
+    let (before, missing) = (compared.report, compared.missing);
+    if plan.dry_run || missing.is_empty() {
+        return Ok(Restored { before, told_again: 0, after: None });
+    }
+    let told_again = tell_again(spec, store, broker, plan, &missing, progress).await?;
+    let after = Some(verify::verify(spec, store, broker, progress).await?);
+    Ok(Restored { before, told_again, after })
+}
+
+async fn tell_again(
+    spec: RelaySpec,
+    store: &dyn Transport,
+    broker: &Broker,
+    plan: Plan,
+    missing: &HashSet<Uuid>,
+    progress: Progress<'_>,
+) -> Result<u64, CompareError> {
+    let stamp = Stamp { store_epoch: store.store_epoch().await?.epoch, broker_epoch: 0 };
+    let (mut after, mut told) = (Cursor::START, 0);
+    loop {
+        let events = store.read_log(after, spec.categories, PAGE).await?;
+        let Some(last) = events.last() else { return Ok(told) };
+        after = last.cursor;
+        let mut by_stream: BTreeMap<StreamId, Vec<Recorded>> = BTreeMap::new();
+        for event in events {
+            if missing.contains(&event.id.0) && verify::since(plan.from, &event) {
+                by_stream.entry(event.stream).or_default().push(event);
+            }
+        }
+        let telling = by_stream.into_values().map(|events| tell(spec, broker, plan.run, stamp, events));
+        let counts: Vec<u64> = stream::iter(telling).buffer_unordered(AT_ONCE_MAX).try_collect().await?;
+        told += counts.iter().sum::<u64>();
+        progress("restored", told, missing.len() as u64);
+    }
+}
+
+/// One after another: the next when the one before is acknowledged.
+async fn tell(
+    spec: RelaySpec,
+    broker: &Broker,
+    run: Uuid,
+    stamp: Stamp,
+    events: Vec<Recorded>,
+) -> Result<u64, CompareError> {
+    let mut told = 0;
+    for event in events {
+        let outgoing = (spec.translate)(&event).map_err(|error| CompareError::Untellable(error.to_string()))?;
+        let Some(outgoing) = outgoing else { continue };
+        let mut sealed = seal(spec.source, outgoing, &event, stamp);
+        sealed.headers.insert(async_nats::header::NATS_MESSAGE_ID, format!("{}.{}", event.id, run.simple()));
+        sealed.headers.insert(RESTORED, run.to_string());
+        let published = broker.jetstream.publish_with_headers(sealed.subject, sealed.headers, sealed.body.into());
+        let refused = |error: async_nats::jetstream::context::PublishError| CompareError::Refused(error.to_string());
+        published.await.map_err(refused)?.await.map_err(refused)?;
+        told += 1;
+    }
+    Ok(told)
+}

@@ -1,0 +1,235 @@
+//! Log and broker compared, event by event.
+
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
+
+use async_nats::jetstream::consumer::{DeliverPolicy, pull};
+use async_nats::jetstream::{Message, stream::Stream};
+use chrono::{DateTime, TimeDelta, Utc};
+use eventstore::{Cursor, ReadError, Recorded, Transport, TxId};
+use futures::StreamExt as _;
+use serde::Serialize;
+use tokio::time::timeout;
+use uuid::Uuid;
+
+use super::RESTORED;
+use crate::broker::{Broker, BrokerError, MAX_AGE};
+use crate::envelope::told_event;
+use crate::relay::RelaySpec;
+
+/// Events read from the log at a time.
+pub(super) const PAGE: usize = 10_000;
+/// Transactions read from the outbox at a time.
+const OUTBOX_PAGE: usize = 1_000;
+/// The end of the stream, when what comes before it cannot be read.
+const SILENCE: Duration = Duration::from_secs(5);
+/// The broker removes what is too old when it comes to it.
+const AGE_SLACK: TimeDelta = TimeDelta::hours(1);
+
+/// Why nothing was compared. Try again when both answer.
+#[derive(Debug, thiserror::Error)]
+pub enum CompareError {
+    /// The broker does not answer.
+    #[error(transparent)]
+    Broker(#[from] BrokerError),
+    /// The store does not answer.
+    #[error(transparent)]
+    Store(#[from] ReadError),
+    /// The log holds an event of a newer program.
+    #[error("the log holds an event that this program cannot tell: {0}")]
+    Untellable(String),
+    /// The broker did not acknowledge what was told again.
+    #[error("the broker does not take what is told again: {0}")]
+    Refused(String),
+}
+
+/// How a comparison gets on: so many of about so many.
+pub type Progress<'a> = &'a mut (dyn FnMut(&'static str, u64, u64) + Send);
+
+/// What a comparison found. Counts are events or messages.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Report {
+    /// Events of the log that others may hear of, within the broker's retention, and that have left the outbox.
+    pub told: u64,
+    /// Transactions in the outbox: their messages are not expected yet.
+    pub waiting: u64,
+    /// Messages that the broker holds.
+    pub held: u64,
+    /// Events that the broker should hold and does not.
+    pub missing: u64,
+    /// Messages of events that the log does not have.
+    pub extra: u64,
+    /// Messages of a younger version of their stream that came before their elder did.
+    pub disordered: u64,
+    /// Messages of an event that came before. Harmless.
+    pub duplicates: u64,
+    /// Messages that were restored; they come late. Harmless.
+    pub restored: u64,
+    /// Messages of another history of this store. Harmless to this one.
+    pub abandoned: u64,
+    /// Answers given once more, and strangers' messages. Harmless.
+    pub others: u64,
+}
+
+impl Report {
+    /// True when the broker holds what the log has told, no more, and in order.
+    #[must_use]
+    pub fn is_sound(&self) -> bool {
+        self.missing == 0 && self.extra == 0 && self.disordered == 0
+    }
+}
+
+/// What was compared.
+pub(super) struct Compared {
+    pub(super) report: Report,
+    pub(super) missing: HashSet<Uuid>,
+}
+
+/// Compares a service's log with what the broker holds, while both are in use. Takes some 50 bytes of memory for each
+/// message that the broker holds.
+///
+/// # Errors
+/// [`CompareError`]: nothing is known.
+pub async fn verify(
+    spec: RelaySpec,
+    store: &dyn Transport,
+    broker: &Broker,
+    progress: Progress<'_>,
+) -> Result<Report, CompareError> {
+    Ok(compare(spec, store, broker, progress).await?.report)
+}
+
+pub(super) async fn compare(
+    spec: RelaySpec,
+    store: &dyn Transport,
+    broker: &Broker,
+    progress: Progress<'_>,
+) -> Result<Compared, CompareError> {
+    // In this order: what is committed by now and not in the outbox after that is in the stream as it is then.
+    let settled_below = store.settled_below().await?;
+    let waiting = outbox(store).await?;
+    let stream = broker.ensure_stream(spec.stream).await?;
+    let epoch = store.store_epoch().await?.epoch;
+    let mut held = Held { epoch, ..Held::default() };
+    held.read(&stream, progress).await?;
+
+    let oldest = store.now().await? - TimeDelta::from_std(MAX_AGE).unwrap_or(TimeDelta::MAX) + AGE_SLACK;
+    let mut report = Report { waiting: waiting.len() as u64, ..held.report };
+    let mut missing = HashSet::new();
+    let (mut after, mut read) = (Cursor::START, 0);
+    loop {
+        let events = store.read_log(after, spec.categories, PAGE).await?;
+        let Some(last) = events.last() else { break };
+        after = last.cursor;
+        read += events.len() as u64;
+        for event in &events {
+            let known = held.events.remove(&event.id.0);
+            let expected = event.cursor.tx < settled_below && !waiting.contains(&event.cursor.tx);
+            if !is_told(spec, event)? || !expected || event.time < oldest {
+                continue;
+            }
+            report.told += 1;
+            if !known {
+                missing.insert(event.id.0);
+            }
+        }
+        progress("log", read, read);
+    }
+    report.missing = missing.len() as u64;
+    report.extra = held.events.len() as u64;
+    Ok(Compared { report, missing })
+}
+
+pub(super) fn is_told(spec: RelaySpec, event: &Recorded) -> Result<bool, CompareError> {
+    let outgoing = (spec.translate)(event).map_err(|error| CompareError::Untellable(error.to_string()))?;
+    Ok(outgoing.is_some())
+}
+
+async fn outbox(store: &dyn Transport) -> Result<HashSet<TxId>, ReadError> {
+    let mut all = HashSet::new();
+    let mut after = TxId::default();
+    loop {
+        let page = store.outbox_pending(after, Duration::ZERO, OUTBOX_PAGE).await?;
+        let Some(last) = page.last() else { return Ok(all) };
+        after = *last;
+        all.extend(page);
+    }
+}
+
+/// What a stream holds.
+#[derive(Default)]
+struct Held {
+    epoch: Uuid,
+    /// Events of this history.
+    events: HashSet<Uuid>,
+    /// The youngest version of each event stream so far.
+    versions: HashMap<Uuid, u64>,
+    report: Report,
+}
+
+impl Held {
+    async fn read(&mut self, stream: &Stream, progress: Progress<'_>) -> Result<(), BrokerError> {
+        let state = &stream.cached_info().state;
+        if state.messages == 0 {
+            return Ok(());
+        }
+        let unavailable = |error: &dyn std::error::Error| BrokerError::Unavailable(error.to_string());
+        let config = pull::OrderedConfig {
+            deliver_policy: DeliverPolicy::All,
+            headers_only: true,
+            ..pull::OrderedConfig::default()
+        };
+        let consumer = stream.create_consumer(config).await.map_err(|error| unavailable(&error))?;
+        let mut messages = consumer.messages().await.map_err(|error| unavailable(&error))?;
+        while let Ok(Some(message)) = timeout(SILENCE, messages.next()).await {
+            let message = message.map_err(|error| unavailable(&error))?;
+            let (sequence, pending) = message
+                .info()
+                .map(|info| (info.stream_sequence, info.pending))
+                .map_err(|error| unavailable(&*error))?;
+            self.take(&message);
+            if self.report.held.is_multiple_of(1_000) || pending == 0 {
+                progress("broker", self.report.held, state.messages);
+            }
+            if sequence >= state.last_sequence || pending == 0 {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, message: &Message) {
+        self.report.held += 1;
+        let Some(headers) = message.headers.as_ref() else {
+            self.report.others += 1;
+            return;
+        };
+        let Some((event, epoch)) = told_event(headers) else {
+            self.report.others += 1;
+            return;
+        };
+        // A program before there were epochs named none.
+        if epoch.is_some_and(|epoch| epoch != self.epoch) {
+            self.report.abandoned += 1;
+            return;
+        }
+        if !self.events.insert(event.id) {
+            self.report.duplicates += 1;
+            return;
+        }
+        if headers.get(RESTORED).is_some() {
+            self.report.restored += 1;
+            return;
+        }
+        let youngest = self.versions.entry(event.stream).or_default();
+        if event.version.get() < *youngest {
+            self.report.disordered += 1;
+        }
+        *youngest = (*youngest).max(event.version.get());
+    }
+}
+
+/// When an event is too old to be expected at the broker.
+pub(super) fn since(from: Option<DateTime<Utc>>, event: &Recorded) -> bool {
+    from.is_none_or(|from| event.time >= from)
+}

@@ -1,0 +1,95 @@
+//! Log and broker compared over real servers: what is wrong is seen, and what is missing is restored.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod support;
+
+use std::sync::Arc;
+
+use chassis::clock::Uuids;
+use chassis::transport::{Plan, Report, rebuild, verify};
+use eventstore::IdSource as _;
+use support::{Held, SPEC, STREAM, World, while_nats_is_down};
+
+async fn compared(world: &World) -> Report {
+    verify(SPEC, &world.store(), &connected(world).await, &mut |_, _, _| {}).await.unwrap()
+}
+
+async fn connected(world: &World) -> chassis::broker::Broker {
+    let broker = world.broker().await;
+    broker.client.flush().await.unwrap();
+    broker
+}
+
+async fn restored(world: &World) -> Report {
+    let plan = |dry_run| Plan { from: None, dry_run, run: Uuids.next_id() };
+    let (store, broker) = (world.store(), connected(world).await);
+    let dry = rebuild(SPEC, &store, &broker, plan(true), &mut |_, _, _| {}).await.unwrap();
+    assert_eq!((dry.told_again, dry.after), (0, None));
+    let done = rebuild(SPEC, &store, &broker, plan(false), &mut |_, _, _| {}).await.unwrap();
+    assert_eq!(done.told_again, dry.before.missing);
+    done.after.unwrap()
+}
+
+/// Events of the last moment are told, and nobody repairs by itself from now on.
+async fn quiet(world: &World, events: usize) -> Held {
+    let replica = world.replica().await;
+    for step in 0..events {
+        world.tell(&replica, step % 5).await;
+    }
+    let held = world.settled().await;
+    replica.kill().await;
+    held
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_loss_is_seen_and_restored() {
+    let world = World::new().await;
+    let held = quiet(&world, 60).await;
+    let sound = compared(&world).await;
+    assert!(sound.is_sound() && sound.told == held.events() as u64, "{sound:?}");
+
+    let copies = tempfile::tempdir().unwrap();
+    let copy = Arc::new(copies.path().join("nats"));
+    let to = Arc::clone(&copy);
+    while_nats_is_down(&world.servers, move |servers| servers.copy_nats_store(&to).unwrap()).await;
+    quiet(&world, 60).await;
+    while_nats_is_down(&world.servers, move |servers| servers.restore_nats_store(&copy).unwrap()).await;
+    assert_lost_and_restored(&world, "rolled back").await;
+
+    while_nats_is_down(&world.servers, |servers| {
+        servers.flip_nats_byte(STREAM, 4_000).unwrap();
+    })
+    .await;
+    assert_lost_and_restored(&world, "a flipped byte").await;
+
+    while_nats_is_down(&world.servers, |servers| servers.wipe_nats_store().unwrap()).await;
+    assert_lost_and_restored(&world, "wiped").await;
+
+    let jetstream = async_nats::jetstream::new(async_nats::connect(world.servers.nats_url()).await.unwrap());
+    jetstream.get_stream(STREAM).await.unwrap().purge().await.unwrap();
+    assert_lost_and_restored(&world, "purged").await;
+    jetstream.delete_stream(STREAM).await.unwrap();
+    assert_lost_and_restored(&world, "deleted").await;
+}
+
+async fn assert_lost_and_restored(world: &World, what: &str) {
+    let lost = compared(world).await;
+    assert!(lost.missing > 0 && lost.extra == 0, "{what}: {lost:?}");
+    let after = restored(world).await;
+    assert!(after.is_sound() && after.restored > 0, "{what}: {after:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_of_an_event_that_the_log_does_not_have_is_seen() {
+    let world = World::new().await;
+    quiet(&world, 10).await;
+    let jetstream = async_nats::jetstream::new(async_nats::connect(world.servers.nats_url()).await.unwrap());
+    let stream = jetstream.get_stream(STREAM).await.unwrap();
+    let mut headers = stream.get_raw_message(1).await.unwrap().headers;
+    headers.insert("ce-id", Uuids.next_id().to_string());
+    headers.insert("Nats-Msg-Id", "a stranger's");
+    jetstream.publish_with_headers("farmera.orders.grown", headers, "{}".into()).await.unwrap().await.unwrap();
+    let report = compared(&world).await;
+    assert!(!report.is_sound() && report.extra == 1 && report.missing == 0, "{report:?}");
+}
