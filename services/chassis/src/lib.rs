@@ -5,6 +5,7 @@
 //! * [`config`]: the environment, read once, with errors that name the variable;
 //! * [`tasks`], [`shutdown`]: nothing runs that nobody ends;
 //! * [`clock`]: the only place that reads a clock or makes an id;
+//! * [`database`]: how every connection to Postgres is set up;
 //! * [`broker`], [`relay`], [`reactor`]: committed events out to JetStream, messages in from it;
 //! * [`projection`]: read models that follow the log;
 //! * [`grpc`], [`problem`], [`page`]: servers, clients, errors that say what to do, lists;
@@ -17,6 +18,7 @@ pub mod broker;
 pub mod clock;
 pub mod coalesce;
 pub mod config;
+pub mod database;
 pub mod envelope;
 pub mod grpc;
 pub mod health;
