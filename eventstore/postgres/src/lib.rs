@@ -22,6 +22,7 @@
 //! statements, no SQL text built at run time.
 
 mod batch;
+mod behind;
 mod codec;
 mod commit;
 mod connections;
@@ -39,6 +40,7 @@ use std::sync::LazyLock;
 
 use sqlx::migrate::Migrator;
 
+pub use behind::Behind;
 pub use options::{OptionsError, StoreOptions};
 pub use sessions::{ServerLimits, pool, session, with_fixed_plans};
 pub use store::PostgresStore;

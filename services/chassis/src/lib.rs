@@ -9,7 +9,7 @@
 //! * [`broker`], [`relay`], [`reactor`]: committed events out to JetStream, messages in from it;
 //! * [`projection`]: read models that follow the log;
 //! * [`grpc`], [`problem`], [`page`]: servers, clients, errors that say what to do, lists;
-//! * [`health`], [`admin`], [`telemetry`]: what an operator sees.
+//! * [`held_back`], [`health`], [`admin`], [`telemetry`]: what an operator sees.
 //!
 //! Deliberately absent: business words.
 
@@ -22,8 +22,10 @@ pub mod database;
 pub mod envelope;
 pub mod grpc;
 pub mod health;
+pub mod held_back;
 pub mod money;
 pub mod page;
+mod probe;
 pub mod problem;
 pub mod projection;
 pub mod reactor;

@@ -14,7 +14,6 @@ use eventstore::{Clock, EventStore, IdSource};
 use eventstore_postgres::PostgresStore;
 use sqlx::postgres::PgPool;
 use tokio::net::TcpListener;
-use tokio::time::{sleep, timeout};
 use tonic::service::RoutesBuilder;
 use tracing::{info, warn};
 
@@ -22,15 +21,13 @@ use crate::broker::{Broker, BrokerError};
 use crate::clock::{StoreClock, Uuids};
 use crate::config::Common;
 use crate::health::{Component, Health};
+use crate::probe::Probe;
 use crate::projection::{Followed, Follower, Nudge, Projection};
 use crate::reactor::{self, ConsumerSpec, React};
 use crate::relay::{Relay, RelayHandle, RelaySpec};
 use crate::shutdown::Shutdown;
 use crate::tasks::Tasks;
 use crate::{grpc, problem};
-
-const PROBE_INTERVAL: Duration = Duration::from_secs(1);
-const PROBE_DEADLINE: Duration = Duration::from_secs(3);
 
 /// What a service shares with the others of its process.
 #[derive(Clone, Debug)]
@@ -97,9 +94,14 @@ impl Service {
         let clock = Arc::new(StoreClock::new());
         let mut tasks = Tasks::new();
         let store: Arc<dyn EventStore> = Arc::new(store);
-        let component = health.component(format!("{name}/postgres"));
-        let probed: Arc<dyn Clock> = clock.clone();
-        tasks.spawn("postgres probe", probe(pool.clone(), probed, component, shutdown.clone()));
+        let probe = Probe {
+            name,
+            pool: pool.clone(),
+            clock: clock.clone(),
+            postgres: health.component(format!("{name}/postgres")),
+            log: health.component(format!("{name}/log")),
+        };
+        tasks.spawn("postgres probe", probe.run(shutdown.clone()));
         let drain_limit = common.drain_limit;
         Ok(Self { name, store, pool, clock, ids: Arc::new(Uuids), broker, tasks, shutdown, health, drain_limit })
     }
@@ -134,8 +136,8 @@ impl Service {
     /// Starts a read model; give the nudge to the worker as a listener.
     pub fn project<P: Projection>(&mut self, projection: P) -> (Nudge, Followed) {
         let component = self.component(&format!("projection {}", projection.name()));
-        let (follower, nudge, followed) =
-            Follower::new(projection, Arc::clone(&self.store), self.pool.clone(), component);
+        let (store, clock) = (Arc::clone(&self.store), Arc::clone(&self.clock));
+        let (follower, nudge, followed) = Follower::new(projection, store, self.pool.clone(), clock, component);
         self.tasks.spawn("projection", follower.run(self.shutdown.clone()));
         (nudge, followed)
     }
@@ -165,41 +167,6 @@ impl Service {
         drop(broker.client.flush().await);
         info!(service = name, drained, "stopped");
         drained
-    }
-}
-
-/// Says whether the database answers and holds our tables, and keeps the clock set.
-async fn probe(pool: PgPool, clock: Arc<dyn Clock>, component: Component, mut shutdown: Shutdown) {
-    let mut was_up = None;
-    while !shutdown.is_triggered() {
-        let asked = sqlx::query_as::<_, (chrono::DateTime<chrono::Utc>, bool)>(
-            "select clock_timestamp(), to_regclass('event') is not null",
-        )
-        .fetch_one(&pool);
-        let state = match timeout(PROBE_DEADLINE, asked).await {
-            Ok(Ok((now, true))) => {
-                clock.observe(now);
-                Ok(())
-            }
-            Ok(Ok((_, false))) => Err("the database has no tables yet: run `farmera migrate`".to_owned()),
-            Ok(Err(error)) => Err(format!("Postgres does not answer: {error}")),
-            Err(_) => Err("Postgres does not answer in time".to_owned()),
-        };
-        match &state {
-            Ok(()) => component.up(),
-            Err(reason) => component.down(reason.clone()),
-        }
-        if was_up != Some(state.is_ok()) {
-            was_up = Some(state.is_ok());
-            match state {
-                Ok(()) => info!("the database is there"),
-                Err(reason) => warn!(reason, "waiting for the database"),
-            }
-        }
-        tokio::select! {
-            () = shutdown.triggered() => {}
-            () = sleep(PROBE_INTERVAL) => {}
-        }
     }
 }
 

@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand};
 
 use crate::failure::Failure;
-use crate::{bench, demo, doctor, migrate, order, product, run, saga, sandbox_provider, up};
+use crate::{bench, demo, doctor, migrate, order, product, projection, run, saga, sandbox_provider, up};
 
 const AFTER_HELP: &str = "\
 Exit codes: 0 ok, 1 failed, 2 wrong usage, configuration or surroundings, 3 not found, 7 unavailable.
@@ -44,6 +44,9 @@ pub enum Command {
     /// Add products and stock, list the catalogue.
     #[command(subcommand)]
     Product(product::Command),
+    /// Look at read models, check them against the log, make them anew.
+    #[command(subcommand)]
+    Projection(projection::Command),
     /// Look into sagas.
     #[command(subcommand)]
     Saga(saga::Command),
@@ -65,6 +68,7 @@ impl Cli {
             Command::SandboxProvider(arguments) => Box::pin(sandbox_provider::command(arguments)).await,
             Command::Order(command) => Box::pin(order::command(command)).await,
             Command::Product(command) => Box::pin(product::command(command)).await,
+            Command::Projection(command) => Box::pin(projection::command(command)).await,
             Command::Saga(command) => Box::pin(saga::command(command)).await,
         }
     }

@@ -3,6 +3,7 @@
 //! * [`services`]: the table of services; the only place that names their crates;
 //! * [`host`]: services in this process, from bound ports to the drained end;
 //! * [`run`], [`up`], [`migrate`], [`doctor`]: the commands that operate Farmera;
+//! * [`projection`]: where read models stand, and making them anew;
 //! * [`surroundings`]: which databases and which broker an operator's command is about;
 //! * [`order`], [`product`], [`saga`]: the small client, over [`clients`], [`explain`] and [`addresses`];
 //! * [`sandbox_provider`]: a card processor for tests, as a process of its own;
@@ -26,6 +27,7 @@ pub mod migrate;
 pub mod order;
 pub mod output;
 pub mod product;
+pub mod projection;
 pub mod run;
 pub mod saga;
 pub mod sandbox_provider;

@@ -29,6 +29,7 @@ use std::time::Duration;
 
 use chassis::config::Common;
 use chassis::database::{self, ServerLimits};
+use chassis::projection::Projection;
 use chassis::relay::RelaySpec;
 use chassis::service::{Service, StartError, Surroundings};
 use eventstore::{Aggregate as _, Category};
@@ -70,6 +71,12 @@ pub fn migrator() -> sqlx::migrate::Migrator {
     let mut migrator = sqlx::migrate!("../../migrations/payment");
     migrator.set_ignore_missing(true);
     migrator
+}
+
+/// The read models, for those who look at them or make them anew.
+#[must_use]
+pub fn projections() -> Vec<Box<dyn Projection>> {
+    vec![Box::new(PaymentProjection)]
 }
 
 /// Runs the service until the shutdown; false when work in flight had to be cut off.
