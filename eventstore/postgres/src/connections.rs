@@ -119,3 +119,22 @@ impl Drop for Lease {
 fn lock(idle: &Mutex<Idle>) -> MutexGuard<'_, Idle> {
     idle.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use farmera_local::TestServers;
+    use sqlx::Row as _;
+
+    use super::*;
+    use crate::StoreOptions;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn the_server_enforces_limits_on_the_stores_own_connections() {
+        let url = tokio::task::spawn_blocking(|| TestServers::shared().unwrap().admin_url()).await.unwrap();
+        let connections = Connections::new(StoreOptions::new(url).own_connect_options().unwrap(), 1);
+        let asked = "select current_setting('statement_timeout'), current_setting('lock_timeout'),
+                         current_setting('idle_in_transaction_session_timeout')";
+        let rows = connections.read(|| sqlx::query(asked)).await.unwrap();
+        assert_eq!([0, 1, 2].map(|column| rows[0].get::<String, _>(column)), ["2500ms", "2s", "5s"]);
+    }
+}

@@ -23,6 +23,7 @@
 
 mod audit;
 mod batch;
+mod behind;
 mod codec;
 mod commit;
 mod connections;
@@ -32,6 +33,7 @@ mod options;
 mod outbox;
 mod read;
 mod resolve;
+mod sessions;
 mod snapshots;
 mod store;
 mod timers;
@@ -41,7 +43,9 @@ use std::sync::LazyLock;
 
 use sqlx::migrate::Migrator;
 
+pub use behind::Behind;
 pub use options::{OptionsError, StoreOptions};
+pub use sessions::{ServerLimits, pool, session, with_fixed_plans};
 pub use store::PostgresStore;
 
 /// The tables of the event store: versions 1 to 999 of a database's migrations. Run it as the database's owner, before

@@ -2,8 +2,9 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use sqlx::ConnectOptions;
 use sqlx::postgres::PgConnectOptions;
+
+use crate::sessions::{ServerLimits, session, with_fixed_plans};
 
 /// Where the database is, and the limits of every call.
 #[derive(Clone)]
@@ -33,38 +34,17 @@ impl StoreOptions {
         }
     }
 
-    /// The server gives a statement up before we do: then the answer is known and the connection stays usable.
-    pub(crate) fn statement_timeout(&self) -> Duration {
-        self.deadline.mul_f64(0.5)
-    }
-
     /// How long one attempt at a commit may take. What is left of the deadline is for finding out what became of it.
     pub(crate) fn attempt_timeout(&self) -> Duration {
         self.deadline.mul_f64(0.6)
     }
 
     pub(crate) fn connect_options(&self) -> Result<PgConnectOptions, OptionsError> {
-        // The parser's own error is dropped: it may quote the password.
-        let options = PgConnectOptions::from_str(&self.url).map_err(|_| OptionsError::Url)?;
-        let milliseconds = |duration: Duration| duration.as_millis().max(1).to_string();
-        Ok(options.disable_statement_logging().application_name(&self.application_name).options([
-            ("statement_timeout", milliseconds(self.statement_timeout())),
-            ("lock_timeout", milliseconds(self.deadline.mul_f64(0.4))),
-            ("idle_in_transaction_session_timeout", milliseconds(self.deadline)),
-            // Compiling a plan takes longer than anything that is run here.
-            ("jit", "off".to_owned()),
-            // Every statement of a service finds its rows by an index. A plan that was made while the tables were empty,
-            // and is kept, must not be one that reads whole tables.
-            ("enable_seqscan", "off".to_owned()),
-            ("enable_hashjoin", "off".to_owned()),
-            ("enable_mergejoin", "off".to_owned()),
-        ]))
+        session(&self.url, &self.application_name, ServerLimits::within(self.deadline))
     }
 
-    /// For the store's own statements: few, static, and each bound to an index. Planning them anew for their values
-    /// costs more than it ever finds.
     pub(crate) fn own_connect_options(&self) -> Result<PgConnectOptions, OptionsError> {
-        Ok(self.connect_options()?.options([("plan_cache_mode", "force_generic_plan"), ("enable_bitmapscan", "off")]))
+        self.connect_options().map(with_fixed_plans)
     }
 
     pub(crate) fn check(&self) -> Result<(), OptionsError> {

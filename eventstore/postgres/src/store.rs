@@ -6,13 +6,14 @@ use eventstore::{
     StoredDeadLetter, StreamId, TxId, Version,
 };
 use sqlx::PgPool;
-use sqlx::postgres::{PgPoolOptions, PgRow};
+use sqlx::postgres::PgRow;
 use tokio::time::timeout;
 use uuid::Uuid;
 
 use crate::connections::{Connections, Statement};
 use crate::fault::{StoreFault, commit_unavailable, read_error};
 use crate::options::{OptionsError, StoreOptions};
+use crate::sessions;
 
 /// An [`EventStore`] on Postgres.
 pub struct PostgresStore {
@@ -32,12 +33,8 @@ impl PostgresStore {
     /// [`OptionsError`]: the configuration is at fault. Never the database: nothing is sent to it yet.
     pub fn connect(options: &StoreOptions) -> Result<Self, OptionsError> {
         options.check()?;
-        let pool = PgPoolOptions::new()
-            .max_connections(options.pool_connections_max)
-            .acquire_timeout(options.deadline)
-            // A ping per checkout costs a fifth of the throughput, and proves nothing about the statement after it.
-            .test_before_acquire(false)
-            .connect_lazy_with(options.connect_options()?);
+        let pool = sessions::pool(options.pool_connections_max, options.deadline);
+        let pool = pool.connect_lazy_with(options.connect_options()?);
         Ok(Self {
             connections: Connections::new(options.own_connect_options()?, options.connections_max),
             attempt_timeout: options.attempt_timeout(),

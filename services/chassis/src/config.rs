@@ -7,6 +7,10 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use eventstore_postgres::StoreOptions;
+use sqlx::postgres::PgConnectOptions;
+
+use crate::database::{ServerLimits, session};
+use crate::service::StartError;
 
 /// A value that must not be printed: a URL with a password, a key.
 #[derive(Clone, PartialEq, Eq)]
@@ -211,6 +215,15 @@ impl Common {
             connections_max: self.database_connections_max,
             ..StoreOptions::new(self.database_url.expose())
         }
+    }
+
+    /// A further way into the service's database, see [`crate::database`].
+    ///
+    /// # Errors
+    /// `DATABASE_URL` is no address of a Postgres database.
+    pub fn session(&self, application_name: &str, limits: ServerLimits) -> Result<PgConnectOptions, StartError> {
+        session(self.database_url.expose(), application_name, limits)
+            .map_err(|error| StartError::Store(error.to_string()))
     }
 }
 

@@ -5,11 +5,12 @@
 //! * [`config`]: the environment, read once, with errors that name the variable;
 //! * [`tasks`], [`shutdown`]: nothing runs that nobody ends;
 //! * [`clock`]: the only place that reads a clock or makes an id;
+//! * [`database`]: how every connection to Postgres is set up;
 //! * [`broker`], [`relay`], [`reactor`]: committed events out to JetStream, messages in from it;
 //! * [`transport`]: whether the broker still holds what it acknowledged;
 //! * [`projection`]: read models that follow the log;
 //! * [`grpc`], [`problem`], [`page`]: servers, clients, errors that say what to do, lists;
-//! * [`health`], [`admin`], [`telemetry`]: what an operator sees.
+//! * [`held_back`], [`health`], [`admin`], [`telemetry`]: what an operator sees.
 //!
 //! Deliberately absent: business words.
 
@@ -18,11 +19,14 @@ pub mod broker;
 pub mod clock;
 pub mod coalesce;
 pub mod config;
+pub mod database;
 pub mod envelope;
 pub mod grpc;
 pub mod health;
+pub mod held_back;
 pub mod money;
 pub mod page;
+mod probe;
 pub mod problem;
 pub mod projection;
 pub mod reactor;

@@ -2,13 +2,18 @@
 //!
 //! A projection reads events in commit order and keeps its rows and its place in the log in one transaction. It reads in
 //! batches: when it lags behind, many events of one thing become one row change. Whoever needs to read its own write
-//! waits until the projection has passed it ([`Followed::caught_up`]).
+//! waits until the projection has passed it ([`Followed::caught_up`]). What is in the tables can be made anew at any time,
+//! while the service runs ([`Rebuild`]).
+
+mod rebuild;
+mod scratch;
+mod standing;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use eventstore::worker::CommitListener;
-use eventstore::{Category, Committed, Cursor, DecodeError, EventStore, ReadError, Recorded, TxId};
+use eventstore::{Category, Clock, Committed, Cursor, DecodeError, EventStore, ReadError, Recorded, TxId};
 use sqlx::postgres::{PgConnection, PgPool};
 use tokio::sync::{Notify, watch};
 use tokio::time::{sleep, timeout};
@@ -17,14 +22,20 @@ use tracing::{error, warn};
 use crate::health::Component;
 use crate::shutdown::Shutdown;
 
-/// Events in one transaction.
-const BATCH: usize = 2_000;
+pub use rebuild::{BATCH, Progress, Rebuild, RebuildError, Report};
+pub use scratch::Difference;
+pub use standing::{Standing, standing};
+
+/// Events in one transaction of a follower.
+const FOLLOWED_MAX: usize = 2_000;
 /// Between two batches, unless a projection says otherwise, so that the events of one thing gather and become one row
 /// change; a read model may lag, orders may not.
 const PAUSE: Duration = Duration::from_millis(250);
 /// Without being told of a commit, look this often: another replica may have written.
 const POLL: Duration = Duration::from_secs(1);
 const BACKOFF: Duration = Duration::from_secs(1);
+/// A read model that lags further behind while it works says so in `/readyz`.
+const LAG_MAX: Duration = Duration::from_secs(60);
 const DEADLINE: Duration = Duration::from_secs(10);
 
 /// Why a batch could not be applied. Nothing of it was.
@@ -55,6 +66,10 @@ pub trait Projection: Send + Sync + 'static {
 
     /// The streams it is made from.
     fn categories(&self) -> &'static [Category];
+
+    /// The tables it owns, in the schema `public`: it writes these and no other, each has a primary key, and all that is
+    /// in them follows from the log. So they can be made anew ([`Rebuild`]).
+    fn tables(&self) -> &'static [&'static str];
 
     /// How long events may gather before they are applied: how far the read model may lag behind under load.
     fn pause(&self) -> Duration {
@@ -102,6 +117,7 @@ pub struct Follower<P> {
     projection: P,
     store: Arc<dyn EventStore>,
     pool: PgPool,
+    clock: Arc<dyn Clock>,
     component: Component,
     nudge: Nudge,
     applied: watch::Sender<Cursor>,
@@ -114,11 +130,12 @@ impl<P: Projection> Follower<P> {
         projection: P,
         store: Arc<dyn EventStore>,
         pool: PgPool,
+        clock: Arc<dyn Clock>,
         component: Component,
     ) -> (Self, Nudge, Followed) {
         let (applied, followed) = watch::channel(Cursor::START);
         let nudge = Nudge::default();
-        let follower = Self { projection, store, pool, component, nudge: nudge.clone(), applied };
+        let follower = Self { projection, store, pool, clock, component, nudge: nudge.clone(), applied };
         (follower, nudge, Followed(followed))
     }
 
@@ -157,15 +174,26 @@ impl<P: Projection> Follower<P> {
             Some(known) => known,
             None => self.load_cursor().await?,
         };
-        let events = self.store.read_log(from, self.projection.categories(), BATCH).await?;
+        let events = self.store.read_log(from, self.projection.categories(), FOLLOWED_MAX).await?;
         let to = events.last().map_or(from, |event| event.cursor);
         if !events.is_empty() {
             self.apply(place, from, to, &events).await?;
         }
         place.cursor = Some(to);
         self.applied.send_replace(to);
-        self.component.up();
+        self.tell(&events);
         Ok(events.len())
+    }
+
+    /// A batch that is not full was all there was.
+    fn tell(&self, events: &[Recorded]) {
+        let full = events.last().filter(|_| events.len() == FOLLOWED_MAX);
+        let lag = full.and_then(|last| (self.clock.now() - last.time).to_std().ok()).unwrap_or_default();
+        if lag > LAG_MAX {
+            self.component.down(format!("lags {} s behind", lag.as_secs()));
+        } else {
+            self.component.up();
+        }
     }
 
     /// One transaction, spelled out: a transaction guard that is dropped on a timeout would hand a connection with an

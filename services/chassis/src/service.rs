@@ -14,7 +14,6 @@ use eventstore::{Clock, DeadLetters, EventStore, IdSource, Transport};
 use eventstore_postgres::PostgresStore;
 use sqlx::postgres::PgPool;
 use tokio::net::TcpListener;
-use tokio::time::{sleep, timeout};
 use tonic::service::RoutesBuilder;
 use tracing::{info, warn};
 
@@ -22,6 +21,7 @@ use crate::broker::{Broker, BrokerError};
 use crate::clock::{StoreClock, Uuids};
 use crate::config::Common;
 use crate::health::{Component, Health};
+use crate::probe::Probe;
 use crate::projection::{Followed, Follower, Nudge, Projection};
 use crate::reactor::{self, ConsumerSpec, React};
 use crate::relay::{Relay, RelayHandle, RelaySpec};
@@ -29,9 +29,6 @@ use crate::schema::Schema;
 use crate::shutdown::Shutdown;
 use crate::tasks::Tasks;
 use crate::{grpc, problem};
-
-const PROBE_INTERVAL: Duration = Duration::from_secs(1);
-const PROBE_DEADLINE: Duration = Duration::from_secs(3);
 
 /// What a service shares with the others of its process.
 #[derive(Clone, Debug)]
@@ -105,9 +102,14 @@ impl Service {
         let letters: Arc<dyn DeadLetters> = store.clone();
         let transport: Arc<dyn Transport> = store.clone();
         let store: Arc<dyn EventStore> = store;
-        let component = health.component(format!("{name}/postgres"));
-        let probed: Arc<dyn Clock> = clock.clone();
-        tasks.spawn("postgres probe", probe(pool.clone(), schema, probed, component, shutdown.clone()));
+        let probe = Probe {
+            schema,
+            pool: pool.clone(),
+            clock: clock.clone(),
+            postgres: health.component(format!("{name}/postgres")),
+            log: health.component(format!("{name}/log")),
+        };
+        tasks.spawn("postgres probe", probe.run(shutdown.clone()));
         let drain_limit = common.drain_limit;
         let ids = Arc::new(Uuids);
         Ok(Self { name, store, letters, pool, clock, ids, broker, tasks, shutdown, transport, health, drain_limit })
@@ -143,8 +145,8 @@ impl Service {
     /// Starts a read model; give the nudge to the worker as a listener.
     pub fn project<P: Projection>(&mut self, projection: P) -> (Nudge, Followed) {
         let component = self.component(&format!("projection {}", projection.name()));
-        let (follower, nudge, followed) =
-            Follower::new(projection, Arc::clone(&self.store), self.pool.clone(), component);
+        let (store, clock) = (Arc::clone(&self.store), Arc::clone(&self.clock));
+        let (follower, nudge, followed) = Follower::new(projection, store, self.pool.clone(), clock, component);
         self.tasks.spawn("projection", follower.run(self.shutdown.clone()));
         (nudge, followed)
     }
@@ -175,37 +177,6 @@ impl Service {
         drop(broker.client.flush().await);
         info!(service = name, drained, "stopped");
         drained
-    }
-}
-
-/// Says whether the database answers and is as this program needs it, and keeps the clock set. It may be migrated by
-/// another program at any time.
-async fn probe(pool: PgPool, schema: Schema, clock: Arc<dyn Clock>, component: Component, mut shutdown: Shutdown) {
-    let mut was_up = None;
-    while !shutdown.is_triggered() {
-        let state = match timeout(PROBE_DEADLINE, schema.look(&pool)).await {
-            Ok(Ok(now)) => {
-                clock.observe(now);
-                Ok(())
-            }
-            Ok(Err(error)) => Err(error.to_string()),
-            Err(_) => Err("Postgres does not answer in time".to_owned()),
-        };
-        match &state {
-            Ok(()) => component.up(),
-            Err(reason) => component.down(reason.clone()),
-        }
-        if was_up != Some(state.is_ok()) {
-            was_up = Some(state.is_ok());
-            match state {
-                Ok(()) => info!("the database is there"),
-                Err(reason) => warn!(reason, "waiting for the database"),
-            }
-        }
-        tokio::select! {
-            () = shutdown.triggered() => {}
-            () = sleep(PROBE_INTERVAL) => {}
-        }
     }
 }
 

@@ -3,7 +3,9 @@
 use clap::{Parser, Subcommand};
 
 use crate::failure::Failure;
-use crate::{bench, demo, dlq, doctor, migrate, order, product, run, saga, sandbox_provider, transport, up, verify};
+use crate::{
+    bench, demo, dlq, doctor, migrate, order, product, projection, run, saga, sandbox_provider, transport, up, verify,
+};
 
 const AFTER_HELP: &str = "\
 Exit codes: 0 ok, 1 failed, 2 wrong usage, configuration or surroundings, 3 not found, 7 unavailable.
@@ -49,6 +51,9 @@ pub enum Command {
     /// Add products and stock, list the catalogue.
     #[command(subcommand)]
     Product(product::Command),
+    /// Look at read models, check them against the log, make them anew.
+    #[command(subcommand)]
+    Projection(projection::Command),
     /// Look into sagas.
     #[command(subcommand)]
     Saga(saga::Command),
@@ -75,6 +80,7 @@ impl Cli {
             Command::Dlq(command) => Box::pin(dlq::command(command)).await,
             Command::Order(command) => Box::pin(order::command(command)).await,
             Command::Product(command) => Box::pin(product::command(command)).await,
+            Command::Projection(command) => Box::pin(projection::command(command)).await,
             Command::Saga(command) => Box::pin(saga::command(command)).await,
             Command::Transport(command) => Box::pin(transport::command(command)).await,
         }

@@ -8,7 +8,7 @@ use chassis::config::{Env, Secret};
 use chassis::schema::{LookError, SchemaError};
 use clap::Args;
 use farmera_local::{FindingState, Toolbox};
-use sqlx::{Connection as _, PgConnection};
+use sqlx::Connection as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -180,16 +180,21 @@ async fn environment(env: &Env) -> Vec<Line> {
 async fn database(service: &Service, url: &Secret) -> Line {
     let title = format!("{} database", service.name);
     let variable = format!("FARMERA_{}__DATABASE_URL", service.name.to_uppercase());
-    let mut connection = match timeout(ASK_LIMIT, PgConnection::connect(url.expose())).await {
+    let mut connection = match timeout(ASK_LIMIT, chassis::database::connect(url.expose(), "doctor")).await {
         Ok(Ok(connection)) => connection,
         Ok(Err(error)) => {
             return Line::problem(title, format!("not reachable: {error}"), format!("start it, or correct {variable}"));
         }
         Err(_) => return Line::problem(title, "does not answer in time", format!("start it, or correct {variable}")),
     };
-    let asked: Result<String, _> =
-        sqlx::query_scalar("select current_setting('server_version')").fetch_one(&mut connection).await;
-    let seen = service.schema().look(&mut connection).await;
+    let asking = async {
+        let asked: Result<String, _> =
+            sqlx::query_scalar("select current_setting('server_version')").fetch_one(&mut connection).await;
+        (asked, service.schema().look(&mut connection).await)
+    };
+    let Ok((asked, seen)) = timeout(ASK_LIMIT, asking).await else {
+        return Line::problem(title, "does not answer in time", "see what keeps it busy: pg_stat_activity");
+    };
     drop(connection.close().await);
     let remedy = format!("run `farmera migrate {}`", service.name);
     match (asked, seen) {

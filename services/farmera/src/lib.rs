@@ -5,6 +5,7 @@
 //! * [`run`], [`up`], [`migrate`], [`verify`], [`doctor`]: the commands that operate Farmera;
 //! * [`dlq`]: messages that no service could handle;
 //! * [`transport`]: log and broker compared, and brought together again;
+//! * [`projection`]: where read models stand, and making them anew;
 //! * [`surroundings`], [`schema`]: which databases and which broker an operator's command is about, and whether this
 //!   program fits them;
 //! * [`order`], [`product`], [`saga`]: the small client, over [`clients`], [`explain`] and [`addresses`];
@@ -30,6 +31,7 @@ pub mod migrate;
 pub mod order;
 pub mod output;
 pub mod product;
+pub mod projection;
 pub mod run;
 pub mod saga;
 pub mod sandbox_provider;

@@ -73,7 +73,7 @@ pub fn url(env: &Env, name: &str) -> Result<Secret, ConfigError> {
 pub async fn migrate(service: &Service, url: &str) -> Result<Vec<Applied>, Failure> {
     let name = service.name;
     schema::refuse_newer(service, url).await?;
-    let mut connection = PgConnection::connect(url)
+    let mut connection = chassis::database::connect(url, "migrate")
         .await
         .map_err(|error| Failure::Unavailable(format!("{name}: the database does not answer: {error}")))?;
     let result = apply(&mut connection, &eventstore_postgres::MIGRATOR, &(service.migrator)()).await;

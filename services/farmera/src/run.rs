@@ -118,7 +118,7 @@ async fn check_servers(service: &Configured) -> Result<(), Failure> {
 /// `server_version_num` of a Postgres that answers now: 150018 is 15.18.
 pub(crate) async fn postgres_version(url: &str) -> Option<i32> {
     let asked = async {
-        let mut connection = sqlx::PgConnection::connect(url).await.ok()?;
+        let mut connection = chassis::database::connect(url, "run").await.ok()?;
         let found: Result<i32, _> =
             sqlx::query_scalar("select current_setting('server_version_num')::int").fetch_one(&mut connection).await;
         drop(connection.close().await);

@@ -3,6 +3,7 @@
 use std::pin::Pin;
 
 use chassis::config::{Common, ConfigError, Env};
+use chassis::projection::Projection;
 use chassis::relay::RelaySpec;
 use chassis::schema::Schema;
 use chassis::service::{StartError, Surroundings};
@@ -28,6 +29,8 @@ pub struct Service {
     pub streams: &'static [StreamKind],
     /// What it tells the world.
     pub relay: RelaySpec,
+    /// Its read models.
+    pub projections: fn() -> Vec<Box<dyn Projection>>,
 }
 
 impl Service {
@@ -69,6 +72,7 @@ macro_rules! service {
             migrator: $service::migrator,
             streams: $service::STREAMS,
             relay: $service::RELAY,
+            projections: $service::projections,
         }
     };
 }

@@ -26,6 +26,7 @@ use std::sync::{Arc, Mutex};
 
 use chassis::config::ConfigError;
 use chassis::grpc::MESSAGE_BYTES_MAX;
+use chassis::projection::Projection;
 use chassis::reactor::ConsumerSpec;
 use chassis::relay::RelaySpec;
 use chassis::schema::Schema;
@@ -79,6 +80,12 @@ pub fn migrator() -> Migrator {
     let mut migrator = sqlx::migrate!("../../migrations/notification");
     migrator.set_ignore_missing(true);
     migrator
+}
+
+/// The read models, for those who look at them or make them anew.
+#[must_use]
+pub fn projections() -> Vec<Box<dyn Projection>> {
+    vec![Box::new(NotificationView)]
 }
 
 /// Serves on `listener` until the shutdown, then drains. False when work had to be cut off.

@@ -22,6 +22,7 @@ pub mod view;
 
 use std::sync::Arc;
 
+use chassis::projection::Projection;
 use chassis::schema::Schema;
 use chassis::service::{Service, StartError, Surroundings};
 use eventstore::StreamKind;
@@ -59,6 +60,12 @@ pub fn migrator() -> sqlx::migrate::Migrator {
     let mut migrator = sqlx::migrate!("../../migrations/orders");
     migrator.set_ignore_missing(true);
     migrator
+}
+
+/// The read models, for those who look at them or make them anew.
+#[must_use]
+pub fn projections() -> Vec<Box<dyn Projection>> {
+    vec![Box::new(OrderProjection), Box::new(SagaProjection)]
 }
 
 /// Runs the service until the shutdown; false when work in flight had to be cut off.

@@ -24,18 +24,19 @@ pub mod settle;
 pub mod status;
 pub mod view;
 
-use std::str::FromStr as _;
 use std::sync::Arc;
 use std::time::Duration;
 
 use chassis::config::Common;
+use chassis::database::{self, ServerLimits};
+use chassis::projection::Projection;
 use chassis::relay::RelaySpec;
 use chassis::schema::Schema;
 use chassis::service::{Service, StartError, Surroundings};
 use eventstore::{Aggregate as _, Category, StreamKind};
 use farmera_proto::payment::v1::payment_query_service_server::PaymentQueryServiceServer;
 use farmera_proto::payment::v1::payment_service_server::PaymentServiceServer;
-use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::postgres::PgPool;
 use tokio::net::TcpListener;
 use tonic::service::RoutesBuilder;
 
@@ -76,6 +77,12 @@ pub fn migrator() -> sqlx::migrate::Migrator {
     migrator
 }
 
+/// The read models, for those who look at them or make them anew.
+#[must_use]
+pub fn projections() -> Vec<Box<dyn Projection>> {
+    vec![Box::new(PaymentProjection)]
+}
+
 /// Runs the service until the shutdown; false when work in flight had to be cut off.
 ///
 /// # Errors
@@ -107,24 +114,11 @@ pub async fn run(config: Config, listener: TcpListener, around: Surroundings) ->
 
 /// The sandbox's own way into the database: it shares the server with payment, and nothing else.
 fn sandbox_pool(common: &Common, connections_max: u32) -> Result<PgPool, StartError> {
-    // The parser's own error is dropped: it may quote the password.
-    let options = PgConnectOptions::from_str(common.database_url.expose())
-        .map_err(|_| StartError::Store("DATABASE_URL is no address of a Postgres database".to_owned()))?
-        .application_name("farmera-sandbox-provider")
-        .options([
-            ("statement_timeout", "3s"),
-            ("lock_timeout", "2s"),
-            ("jit", "off"),
-            ("plan_cache_mode", "force_generic_plan"),
-            // A plan that was made while the table was empty, and is kept, must not be one that reads all of it.
-            ("enable_seqscan", "off"),
-            ("enable_bitmapscan", "off"),
-            ("enable_hashjoin", "off"),
-            ("enable_mergejoin", "off"),
-        ]);
-    let pool = PgPoolOptions::new()
-        .max_connections(connections_max)
-        .acquire_timeout(Duration::from_secs(2))
-        .test_before_acquire(false);
-    Ok(pool.connect_lazy_with(options))
+    let limits = ServerLimits {
+        statement: Duration::from_secs(3),
+        lock: Duration::from_secs(2),
+        idle_in_transaction: Duration::from_secs(5),
+    };
+    let session = common.session("farmera-sandbox-provider", limits)?;
+    Ok(database::pool(connections_max, Duration::from_secs(2)).connect_lazy_with(database::with_fixed_plans(session)))
 }

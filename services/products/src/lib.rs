@@ -19,6 +19,7 @@ mod tests;
 use std::sync::Arc;
 
 use chassis::grpc::MESSAGE_BYTES_MAX;
+use chassis::projection::Projection;
 use chassis::relay::RelaySpec;
 use chassis::schema::Schema;
 use chassis::service::{Service, StartError, Surroundings};
@@ -57,6 +58,12 @@ pub fn migrator() -> Migrator {
     let mut migrator = sqlx::migrate!("../../migrations/products");
     migrator.set_ignore_missing(true);
     migrator
+}
+
+/// The read models, for those who look at them or make them anew.
+#[must_use]
+pub fn projections() -> Vec<Box<dyn Projection>> {
+    vec![Box::new(CatalogueProjection)]
 }
 
 /// Serves until the shutdown, then drains; false when work had to be cut off.

@@ -140,6 +140,20 @@ fn sql_over_events_stands_in_one_crate() {
 }
 
 #[test]
+fn every_connection_to_postgres_is_set_up_in_one_place() {
+    for file in rust_files(&root()) {
+        let place = shown(&file);
+        if place == "eventstore/postgres/src/sessions.rs" || place.contains("/tests/") {
+            continue;
+        }
+        let text = fs::read_to_string(&file).unwrap();
+        for word in ["PgPoolOptions::new", "PgConnection::connect(", "PgPool::connect"] {
+            assert!(!text.contains(word), "{place}: `{word}` has no limits, see chassis::database");
+        }
+    }
+}
+
+#[test]
 fn nobody_holds_a_client_of_another_services_edge() {
     const EDGES: [&str; 4] =
         ["OrdersServiceClient", "ProductsServiceClient", "PaymentServiceClient", "NotificationServiceClient"];

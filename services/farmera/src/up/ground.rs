@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use chassis::config::Env;
 use farmera_local::{DatabaseSpec, Servers, ServersOptions, StartError, Toolbox};
 use futures::future::try_join_all;
-use sqlx::{Connection as _, PgConnection};
+use sqlx::Connection as _;
 
 use crate::addresses::{self, Addresses};
 use crate::failure::Failure;
@@ -59,10 +59,12 @@ fn database(service: &str) -> DatabaseSpec {
 
 async fn postgres(servers: &Servers) -> Result<addresses::Postgres, Failure> {
     let url = servers.admin_url();
-    let failed = |error: sqlx::Error| Failure::Setup(format!("the private Postgres does not answer: {error}"));
-    let mut connection = PgConnection::connect(&url).await.map_err(failed)?;
+    let failed =
+        |error: &dyn std::error::Error| Failure::Setup(format!("the private Postgres does not answer: {error}"));
+    let mut connection = chassis::database::connect(&url, "up").await.map_err(|error| failed(&error))?;
     let asked = "select current_setting('server_version'), current_setting('fsync') = 'on'";
-    let (version, fsync): (String, bool) = sqlx::query_as(asked).fetch_one(&mut connection).await.map_err(failed)?;
+    let (version, fsync): (String, bool) =
+        sqlx::query_as(asked).fetch_one(&mut connection).await.map_err(|error| failed(&error))?;
     drop(connection.close().await);
     let address = url.rsplit('@').next().and_then(|rest| rest.split('/').next()).unwrap_or_default().to_owned();
     let version = version.split_whitespace().next().unwrap_or_default().to_owned();

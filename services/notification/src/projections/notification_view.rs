@@ -23,6 +23,10 @@ impl Projection for NotificationView {
         &[Notification::CATEGORY]
     }
 
+    fn tables(&self) -> &'static [&'static str] {
+        &["notification_view"]
+    }
+
     async fn apply(&self, connection: &mut PgConnection, events: &[Recorded]) -> Result<(), ProjectionError> {
         let (created, changed) = coalesce(events)?;
         insert(connection, created).await?;

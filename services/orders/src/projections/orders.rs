@@ -88,6 +88,10 @@ impl Projection for OrderProjection {
         &[Order::CATEGORY]
     }
 
+    fn tables(&self) -> &'static [&'static str] {
+        &["order_view"]
+    }
+
     async fn apply(&self, connection: &mut PgConnection, events: &[Recorded]) -> Result<(), ProjectionError> {
         let mut changes: HashMap<Uuid, Change> = HashMap::new();
         for event in events {

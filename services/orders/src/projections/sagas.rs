@@ -62,6 +62,10 @@ impl Projection for SagaProjection {
         &[Saga::<OrderProcess>::CATEGORY]
     }
 
+    fn tables(&self) -> &'static [&'static str] {
+        &["saga_view"]
+    }
+
     async fn apply(&self, connection: &mut PgConnection, events: &[Recorded]) -> Result<(), ProjectionError> {
         let mut changes: HashMap<Uuid, Change> = HashMap::new();
         for event in events {

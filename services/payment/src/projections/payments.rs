@@ -26,6 +26,10 @@ impl Projection for PaymentProjection {
         &[Payment::CATEGORY]
     }
 
+    fn tables(&self) -> &'static [&'static str] {
+        &["payment_view"]
+    }
+
     async fn apply(&self, connection: &mut PgConnection, events: &[Recorded]) -> Result<(), ProjectionError> {
         let mut changes: BTreeMap<Uuid, Change> = BTreeMap::new();
         for recorded in events {

@@ -28,6 +28,10 @@ impl Projection for CatalogueProjection {
         &[Farm::CATEGORY, Product::CATEGORY]
     }
 
+    fn tables(&self) -> &'static [&'static str] {
+        &["farm_view", "product_view"]
+    }
+
     /// Whoever adds a product waits until it can be ordered.
     fn pause(&self) -> Duration {
         Duration::from_millis(50)

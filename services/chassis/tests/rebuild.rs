@@ -1,0 +1,223 @@
+//! A rebuild beside a read model: alone, complete, and without a trace when it is cut off.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use chassis::projection::{Progress, Projection, ProjectionError, Rebuild, RebuildError, Report, standing};
+use eventstore::memory::CountingIds;
+use eventstore::{
+    Actor, Append, Category, Cause, Commit, Cursor, EventId, EventStore as _, NewEvent, Recorded, StreamId, Version,
+};
+use eventstore_postgres::{MIGRATOR, PostgresStore, StoreOptions};
+use farmera_local::TestServers;
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
+use tokio::time::timeout;
+
+const APPLE: Category = Category::new("apple");
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Counts the apples of each tree; `also` is what it does beside that.
+struct Apples {
+    also: Option<&'static str>,
+}
+
+#[async_trait::async_trait]
+impl Projection for Apples {
+    fn name(&self) -> &'static str {
+        "apples"
+    }
+
+    fn categories(&self) -> &'static [Category] {
+        &[APPLE]
+    }
+
+    fn tables(&self) -> &'static [&'static str] {
+        &["apple_view"]
+    }
+
+    async fn apply(&self, connection: &mut PgConnection, events: &[Recorded]) -> Result<(), ProjectionError> {
+        for event in events {
+            sqlx::query(
+                "insert into apple_view (tree, apples) values ($1, 1)
+                 on conflict (tree) do update set apples = apple_view.apples + 1",
+            )
+            .bind(event.stream.id)
+            .execute(&mut *connection)
+            .await?;
+        }
+        if let Some(also) = self.also {
+            sqlx::query(also).execute(connection).await?;
+        }
+        Ok(())
+    }
+}
+
+/// A database with a log of `events` apples on ten trees, none of which the read model has seen.
+async fn orchard(events: u64) -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let name = format!("rebuild_{}", NEXT.fetch_add(1, Ordering::Relaxed));
+    let admin = tokio::task::spawn_blocking(|| TestServers::shared().unwrap().admin_url()).await.unwrap();
+    run(&admin, &format!("create database {name}")).await;
+    let url = format!("{}/{name}", admin.rsplit_once('/').unwrap().0);
+    MIGRATOR.run(&mut PgConnection::connect(&url).await.unwrap()).await.unwrap();
+    run(
+        &url,
+        "create table apple_view (tree uuid primary key, apples integer not null) with (fillfactor = 70);
+         create index apple_view_most on apple_view (apples desc) where apples > 3;
+         grant select on apple_view to public",
+    )
+    .await;
+    let store = PostgresStore::connect(&StoreOptions::new(&url)).unwrap();
+    for number in 0..events {
+        store.commit(apple(number)).await.unwrap();
+    }
+    url
+}
+
+fn apple(number: u64) -> Commit {
+    let id = CountingIds::id(1, number);
+    let event = NewEvent {
+        id: EventId(id),
+        type_name: "Grown",
+        schema_version: 1,
+        payload: "{}".to_owned(),
+        time: chrono::DateTime::UNIX_EPOCH,
+        cause: Cause { correlation: id, causation: id, trace: None, actor: Actor::new("test") },
+    };
+    let stream = StreamId::new(APPLE, CountingIds::id(2, number % 10));
+    Commit {
+        appends: vec![Append { stream, expected: Version::new(number / 10), events: vec![event] }],
+        ..Commit::default()
+    }
+}
+
+async fn run(url: &str, statements: &str) {
+    let mut connection = PgConnection::connect(url).await.unwrap();
+    sqlx::raw_sql(AssertSqlSafe(statements)).execute(&mut connection).await.unwrap();
+}
+
+async fn count(url: &str, question: &'static str) -> i64 {
+    sqlx::query_scalar(question).fetch_one(&mut PgConnection::connect(url).await.unwrap()).await.unwrap()
+}
+
+async fn rebuild(url: &str, also: Option<&'static str>) -> Result<Report, RebuildError> {
+    let projection = Apples { also };
+    timeout(PATIENCE, Rebuild { projection: &projection, url, batch: 3, progress: &|_| () }.switch()).await.unwrap()
+}
+
+const SCRATCHES: &str = "select count(*) from pg_namespace where nspname like 'rebuild%'";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_read_model_that_never_ran_is_made_and_says_where_it_stands() {
+    let url = orchard(25).await;
+    let before = standing(&Apples { also: None }, &url).await.unwrap();
+    assert_eq!((before.cursor, before.lag_events, before.rows), (None, 25, 0));
+    assert!(before.lag_seconds > 0.0);
+
+    let report = rebuild(&url, None).await.unwrap();
+    assert_eq!((report.events, report.rows, report.differences, report.switched), (25, 10, 0, true));
+    let after = standing(&Apples { also: None }, &url).await.unwrap();
+    assert!(after.cursor > Some(Cursor::START));
+    assert_eq!((after.lag_events, after.lag_seconds, after.rows), (0, 0.0, 10));
+    assert_eq!(count(&url, "select sum(apples) from apple_view").await, 25);
+    let index = "select count(*) from pg_indexes where schemaname = 'public' and tablename = 'apple_view'
+                 and indexname in ('apple_view_pkey', 'apple_view_most')";
+    assert_eq!(count(&url, index).await, 2, "under the same names");
+    let rest = "select count(*) from pg_class where relname = 'apple_view' and reloptions = '{fillfactor=70}'
+                and has_table_privilege('public', oid, 'select')";
+    assert_eq!(count(&url, rest).await, 1, "with the same settings and rights");
+    assert_eq!(count(&url, SCRATCHES).await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_a_projection_does_beside_its_tables_stays_off() {
+    let url = orchard(5).await;
+    for also in [
+        "insert into inbox (consumer, message) values ('x', gen_random_uuid())",
+        "delete from timer",
+        "delete from outbox",
+    ] {
+        let before = count(&url, "select count(*) from outbox").await;
+        let refused = rebuild(&url, Some(also)).await.unwrap_err();
+        assert!(matches!(refused, RebuildError::Apply(ProjectionError::Write(_))), "{refused:?}");
+        assert_eq!(count(&url, "select count(*) from outbox").await, before);
+        assert_eq!(count(&url, "select count(*) from apple_view").await, 0, "the live one is as it was");
+        assert_eq!(count(&url, SCRATCHES).await, 0);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rebuild_that_dies_leaves_a_schema_that_the_next_one_drops_and_a_second_one_is_refused() {
+    let url = orchard(400).await;
+    let projection = Apples { also: None };
+    let seen = AtomicU64::new(0);
+    let (reached, mut half_way) = tokio::sync::watch::channel(false);
+    let progress = |progress: Progress| {
+        assert_eq!(progress.total, 400);
+        seen.store(progress.events, Ordering::Relaxed);
+        reached.send_replace(progress.events >= 3);
+    };
+    run(
+        &url,
+        "insert into projection (name, tx, position) select 'apples', tx, position from event
+               order by tx desc, position desc limit 1",
+    )
+    .await;
+    {
+        let dying = Rebuild { projection: &projection, url: &url, batch: 1, progress: &progress }.check();
+        tokio::select! {
+            ended = dying => panic!("it was over too soon: {ended:?}"),
+            second = async {
+                half_way.wait_for(|reached| *reached).await.unwrap();
+                rebuild(&url, None).await
+            } => assert!(matches!(second, Err(RebuildError::Busy)), "{second:?}"),
+        }
+    }
+    assert!(seen.load(Ordering::Relaxed) < 400);
+    assert_eq!(count(&url, "select count(*) from apple_view").await, 0);
+    let report = loop {
+        // The server has yet to notice that the first one is gone.
+        match rebuild(&url, None).await {
+            Err(RebuildError::Busy) => tokio::task::yield_now().await,
+            done => break done.unwrap(),
+        }
+    };
+    assert_eq!((report.events, report.rows, report.differences), (400, 10, 10));
+    assert_eq!(count(&url, SCRATCHES).await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_that_cannot_be_copied_whole_is_refused_with_the_reason() {
+    let url = orchard(1).await;
+    run(&url, "alter table apple_view drop constraint apple_view_pkey").await;
+    let refused = rebuild(&url, None).await.unwrap_err().to_string();
+    assert_eq!(refused, "the table apple_view cannot be rebuilt: it has no primary key");
+    run(&url, "drop table apple_view").await;
+    let refused = rebuild(&url, None).await.unwrap_err().to_string();
+    assert!(refused.contains("farmera migrate"), "{refused}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_switch_waits_for_a_reader_and_does_not_keep_others_waiting() {
+    let url = orchard(30).await;
+    let mut reader = PgConnection::connect(&url).await.unwrap();
+    let reading = "set idle_in_transaction_session_timeout = 0; begin; select * from apple_view";
+    sqlx::raw_sql(reading).execute(&mut reader).await.unwrap();
+    let rebuilt = rebuild(&url, None);
+    let reading = async {
+        let mut longest = Duration::ZERO;
+        for _ in 0..20 {
+            let asked = Instant::now();
+            count(&url, "select count(*) from apple_view").await;
+            longest = longest.max(asked.elapsed());
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        sqlx::raw_sql("commit").execute(&mut reader).await.unwrap();
+        longest
+    };
+    let (report, longest) = tokio::join!(rebuilt, reading);
+    assert_eq!(report.unwrap().rows, 10);
+    assert!(longest < Duration::from_secs(5), "a reader waited {longest:?} behind the switch");
+}
