@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand};
 
 use crate::failure::Failure;
-use crate::{bench, demo, doctor, migrate, order, product, run, saga, sandbox_provider, up};
+use crate::{bench, demo, doctor, migrate, order, parked, product, run, saga, sandbox_provider, up};
 
 const AFTER_HELP: &str = "\
 Exit codes: 0 ok, 1 failed, 2 wrong usage, configuration or surroundings, 3 not found, 7 unavailable.
@@ -34,6 +34,8 @@ pub enum Command {
     Run(run::Arguments),
     /// Create or update the tables of the services' databases. Safe to repeat.
     Migrate(migrate::Arguments),
+    /// List streams that read models cannot follow: they hold events of a newer program, or damaged ones.
+    Parked(parked::Arguments),
     /// Say what is missing or wrong on this machine and how to mend it.
     Doctor(doctor::Arguments),
     /// Run a card processor for tests, with misbehaviour on demand and a journal that cannot forget.
@@ -61,6 +63,7 @@ impl Cli {
             Command::Bench(arguments) => Box::pin(bench::command(arguments)).await,
             Command::Run(arguments) => Box::pin(run::command(arguments)).await,
             Command::Migrate(arguments) => Box::pin(migrate::command(arguments)).await,
+            Command::Parked(arguments) => Box::pin(parked::command(arguments)).await,
             Command::Doctor(arguments) => Box::pin(doctor::command(arguments)).await,
             Command::SandboxProvider(arguments) => Box::pin(sandbox_provider::command(arguments)).await,
             Command::Order(command) => Box::pin(order::command(command)).await,

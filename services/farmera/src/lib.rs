@@ -2,7 +2,7 @@
 //!
 //! * [`services`]: the table of services; the only place that names their crates;
 //! * [`host`]: services in this process, from bound ports to the drained end;
-//! * [`run`], [`up`], [`migrate`], [`doctor`]: the commands that operate Farmera;
+//! * [`run`], [`up`], [`migrate`], [`doctor`], [`parked`]: the commands that operate Farmera;
 //! * [`surroundings`]: which databases and which broker an operator's command is about;
 //! * [`order`], [`product`], [`saga`]: the small client, over [`clients`], [`explain`] and [`addresses`];
 //! * [`sandbox_provider`]: a card processor for tests, as a process of its own;
@@ -25,6 +25,7 @@ pub mod invariants;
 pub mod migrate;
 pub mod order;
 pub mod output;
+pub mod parked;
 pub mod product;
 pub mod run;
 pub mod saga;
