@@ -40,6 +40,7 @@ mod keeper;
 mod kind;
 mod letters;
 pub mod memory;
+pub mod schema;
 pub mod shared;
 mod snapshot;
 mod storable;
@@ -50,10 +51,12 @@ mod unit;
 
 #[cfg(feature = "contract")]
 pub mod contract;
+#[cfg(feature = "golden")]
+pub mod golden;
 #[cfg(feature = "worker")]
 pub mod worker;
 
-pub use aggregate::{Aggregate, DecodeError, DomainEvent};
+pub use aggregate::Aggregate;
 pub use cache::Cache;
 pub use commit::{Append, Commit, CommitError, Committed, DeadLetter, InboxEntry, TimerChange};
 pub use digest::{Covered, Digest, NotADigest};
@@ -61,6 +64,7 @@ pub use event::{Actor, Cause, Cursor, EventId, NewEvent, Recorded, TraceContext,
 pub use id::{Clock, IdSource, derived_id};
 pub use kind::{Fold, StreamKind};
 pub use letters::{Blocked, DeadLetters, LetterState, StoredDeadLetter};
+pub use schema::{DecodeError, DomainEvent, EventType, Undecodable, Unfit, Upcast};
 pub use snapshot::{Draft, DraftError, Snapshot, SnapshotShape};
 pub use storable::Unstorable;
 pub use store::{DueTimer, DueTimers, EventStore, ReadError, StoreError};

@@ -52,6 +52,10 @@ pub enum SubmitError<E> {
     /// The rules refuse it. Do not try again unchanged.
     #[error("refused")]
     Rejected(E),
+    /// It is about a stream that this program cannot use: of a newer program ([`Need::Newer`]; try again when that is
+    /// deployed), or damaged ([`Need::Broken`]; an operator must look). Park it, or give it back; never drop it.
+    #[error(transparent)]
+    Parked(Need),
     /// The store will never take what it leads to. Park it.
     #[error("the outcome cannot be stored: {0}")]
     Unstorable(String),
@@ -275,7 +279,7 @@ impl Shell {
     }
 }
 
-type Outputs<H> = Vec<Result<Option<<H as Handler>::Output>, <H as Handler>::Error>>;
+type Outputs<H> = Vec<Result<Option<<H as Handler>::Output>, SubmitError<<H as Handler>::Error>>>;
 
 /// Runs every input of the batch through the rules.
 fn decide<H: Handler>(handler: &H, unit: &mut Unit<'_>, batch: &[Request<H>]) -> Outputs<H> {
@@ -293,7 +297,10 @@ fn decide<H: Handler>(handler: &H, unit: &mut Unit<'_>, batch: &[Request<H>]) ->
             Ok(_) => unit.accept(),
             Err(_) => unit.refuse(),
         }
-        outputs.push(output);
+        outputs.push(output.map_err(|refusal| match unit.met_unusable() {
+            Some(need) => SubmitError::Parked(need.clone()),
+            None => SubmitError::Rejected(refusal),
+        }));
     }
     outputs
 }
@@ -345,7 +352,7 @@ async fn load(store: &dyn EventStore, unit: &mut Unit<'_>) -> Result<(), ReadErr
 
 fn answer<H: Handler>(batch: Vec<Request<H>>, outputs: Outputs<H>, committed: Option<Committed>) {
     for (request, output) in batch.into_iter().zip(outputs) {
-        let answer = output.map(|output| Done { output, committed }).map_err(SubmitError::Rejected);
+        let answer = output.map(|output| Done { output, committed });
         reply(request.answer, answer);
     }
 }

@@ -6,7 +6,8 @@ mod support;
 use chrono::Duration;
 use eventstore::memory::{CountingIds, FixedClock};
 use eventstore::{
-    Cache, Commit, Committed, Cursor, DeadLetter, EventId, Need, NewEvent, Recorded, TimerChange, TxId, Unit, Version,
+    Append, Cache, Commit, Committed, Cursor, DeadLetter, DomainEvent as _, EventId, Need, NewEvent, Recorded,
+    TimerChange, TxId, Unit, Version,
 };
 use support::{Account, AccountEvent, Impostor, account, cause, message, noon, stream};
 
@@ -50,7 +51,7 @@ fn recorded(number: u64, events: &[AccountEvent]) -> Vec<Recorded> {
         version: Version::NONE.plus(index + 1),
         cursor: Cursor::START,
         id: EventId(message(index as u64)),
-        type_name: "any".to_owned(),
+        type_name: event.type_name().to_owned(),
         schema_version: 1,
         payload: serde_json::to_string(event).expect("JSON"),
         time: noon(),
@@ -244,6 +245,9 @@ fn a_stream_that_cannot_be_decoded_is_used_by_nobody() {
     for need in [unit.get::<Account>(account(1)).cloned(), unit.get_or_new::<Account>(account(1)).cloned()] {
         assert!(matches!(need, Err(Need::Broken { .. })), "{need:?}");
     }
+    assert!(unit.met_unusable().is_some());
+    unit.begin(cause(2));
+    assert!(unit.met_unusable().is_none(), "the next input has not met it");
 }
 
 #[test]

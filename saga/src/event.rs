@@ -233,25 +233,23 @@ impl<P: Process> fmt::Display for SagaEvent<P> {
     }
 }
 
-impl<P: Process> DomainEvent for SagaEvent<P> {
-    fn type_name(&self) -> &'static str {
-        match self {
-            Self::Started { .. } => "SagaStarted",
-            Self::StepRequested { .. } => "StepRequested",
-            Self::StepSucceeded { .. } => "StepSucceeded",
-            Self::StepRejected { .. } => "StepRejected",
-            Self::StepUnknown { .. } => "StepUnknown",
-            Self::CompensationStarted { .. } => "CompensationStarted",
-            Self::CompensationRequested { .. } => "CompensationRequested",
-            Self::CompensationSucceeded { .. } => "CompensationSucceeded",
-            Self::CompensationFailed { .. } => "CompensationFailed",
-            Self::CancelRequested { .. } => "CancelRequested",
-            Self::Parked { .. } => "SagaParked",
-            Self::Resumed { .. } => "SagaResumed",
-            Self::Abandoned { .. } => "SagaAbandoned",
-            Self::Completed => "SagaCompleted",
-            Self::Compensated { .. } => "SagaCompensated",
-        }
+eventstore::event_types! {
+    SagaEvent<P> where [P: Process] {
+        Self::Started { .. } => "SagaStarted";
+        Self::StepRequested { .. } => "StepRequested";
+        Self::StepSucceeded { .. } => "StepSucceeded";
+        Self::StepRejected { .. } => "StepRejected";
+        Self::StepUnknown { .. } => "StepUnknown";
+        Self::CompensationStarted { .. } => "CompensationStarted";
+        Self::CompensationRequested { .. } => "CompensationRequested";
+        Self::CompensationSucceeded { .. } => "CompensationSucceeded";
+        Self::CompensationFailed { .. } => "CompensationFailed";
+        Self::CancelRequested { .. } => "CancelRequested";
+        Self::Parked { .. } => "SagaParked";
+        Self::Resumed { .. } => "SagaResumed";
+        Self::Abandoned { .. } => "SagaAbandoned";
+        Self::Completed => "SagaCompleted";
+        Self::Compensated { .. } => "SagaCompensated";
     }
 }
 

@@ -1,7 +1,7 @@
 use super::Fold;
 use crate::cache::AnyState;
 use crate::snapshot::thaw;
-use crate::{Aggregate, Digest, Recorded, Snapshot, Version};
+use crate::{Aggregate, Digest, Need, Recorded, Snapshot, Version};
 
 type Thaw = fn(&Snapshot) -> Option<Box<dyn AnyState>>;
 
@@ -22,7 +22,7 @@ impl Folding {
 /// A stream that is being folded, a page at a time.
 pub(super) struct Loading {
     folding: Folding,
-    state: Result<Option<Box<dyn AnyState>>, String>,
+    state: Result<Option<Box<dyn AnyState>>, Need>,
     pub(super) version: Version,
     /// The digest of that version.
     pub(super) head: Option<Digest>,
@@ -52,17 +52,17 @@ impl Loading {
     pub(super) fn feed(&mut self, events: &[Recorded]) {
         if let Ok(state) = &mut self.state {
             let folded = (self.folding.fold)(state.take(), events);
-            self.state = folded.map(Some).map_err(|error| format!("{error}: {}", error.source));
+            self.state = folded.map(Some).map_err(Need::from);
         }
         if let Some(last) = events.last() {
             (self.version, self.head) = (last.version, last.digest);
         }
     }
 
-    pub(super) fn end(self) -> Result<Box<dyn AnyState>, String> {
+    pub(super) fn end(self) -> Result<Box<dyn AnyState>, Need> {
         match self.state? {
             Some(state) => Ok(state),
-            None => (self.folding.fold)(None, &[]).map_err(|error| error.to_string()),
+            None => (self.folding.fold)(None, &[]).map_err(Need::from),
         }
     }
 }

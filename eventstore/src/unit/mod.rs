@@ -21,7 +21,15 @@ pub enum Need {
     /// The stream is not at hand. Return this; the shell loads it and asks again.
     #[error("stream {0} is not loaded")]
     NotLoaded(StreamId),
-    /// The stream holds something this program does not understand. Nobody may decide on it; an operator must look.
+    /// The stream holds an event of a newer program. Nobody may decide on it here; deploy that program.
+    #[error("stream {stream} is of a newer program, deploy it: {reason}")]
+    Newer {
+        /// Which one.
+        stream: StreamId,
+        /// Which event, and what is new about it.
+        reason: String,
+    },
+    /// The stream holds something no program understands. Nobody may decide on it; an operator must look.
     #[error("stream {stream} cannot be used: {reason}")]
     Broken {
         /// Which one.
@@ -29,6 +37,13 @@ pub enum Need {
         /// What is wrong.
         reason: String,
     },
+}
+
+impl From<DecodeError> for Need {
+    fn from(error: DecodeError) -> Self {
+        let (stream, reason) = (error.stream, error.told());
+        if error.is_newer() { Self::Newer { stream, reason } } else { Self::Broken { stream, reason } }
+    }
 }
 
 pub(crate) type Fold = fn(Option<Box<dyn AnyState>>, &[Recorded]) -> Result<Box<dyn AnyState>, DecodeError>;
@@ -82,7 +97,9 @@ pub struct Unit<'a> {
     assumed_now: Vec<(StreamId, Folding)>,
     needs: BTreeMap<StreamId, Folding>,
     loading: BTreeMap<StreamId, Loading>,
-    broken: HashMap<StreamId, String>,
+    /// Streams that this program cannot use, and whether the current input has met one.
+    unusable: HashMap<StreamId, Need>,
+    met_unusable: Option<Need>,
     /// What this input took from the cache, and whether it has written anything.
     looked_at: Vec<StreamId>,
     wrote: bool,
@@ -112,7 +129,8 @@ impl<'a> Unit<'a> {
             assumed_now: Vec::new(),
             needs: BTreeMap::new(),
             loading: BTreeMap::new(),
-            broken: HashMap::new(),
+            unusable: HashMap::new(),
+            met_unusable: None,
             looked_at: Vec::new(),
             wrote: false,
             fresh: HashSet::new(),
@@ -154,9 +172,7 @@ impl<'a> Unit<'a> {
     pub fn require<A: Aggregate>(&mut self, ids: &[Uuid]) -> Result<(), Need> {
         let mut missing = None;
         for stream in ids.iter().map(|id| A::stream(*id)) {
-            if let Some(reason) = self.broken.get(&stream) {
-                return Err(Need::Broken { stream, reason: reason.clone() });
-            }
+            self.usable(stream)?;
             if !self.cache.contains(stream) {
                 self.needs.insert(stream, Folding::of::<A>());
                 missing = missing.or(Some(stream));
@@ -170,12 +186,10 @@ impl<'a> Unit<'a> {
     /// input that takes a stream for new and appends nothing to it is run again on the loaded stream, too.
     ///
     /// # Errors
-    /// [`Need::Broken`]: return it.
+    /// [`Need::Newer`] or [`Need::Broken`]: return it.
     pub fn get_or_new<A: Aggregate>(&mut self, id: Uuid) -> Result<&A, Need> {
         let stream = A::stream(id);
-        if let Some(reason) = self.broken.get(&stream) {
-            return Err(Need::Broken { stream, reason: reason.clone() });
-        }
+        self.usable(stream)?;
         if !self.cache.contains(stream) {
             let new = Cached::new(Box::new(A::default()), Version::NONE, None, Version::NONE);
             self.cache.insert(stream, new);
@@ -262,6 +276,12 @@ impl<'a> Unit<'a> {
         self.dead_letters.push(letter.into_storable());
     }
 
+    fn usable(&mut self, stream: StreamId) -> Result<(), Need> {
+        let Some(need) = self.unusable.get(&stream) else { return Ok(()) };
+        self.met_unusable = Some(need.clone());
+        Err(need.clone())
+    }
+
     fn at_hand<A: Aggregate>(&mut self, stream: StreamId) -> Result<&A, Need> {
         if !self.fresh.contains(&stream) {
             self.looked_at.push(stream);
@@ -276,7 +296,7 @@ impl<'a> Unit<'a> {
         Ok(NewEvent {
             id: EventId(self.ids.next_id()),
             type_name: event.type_name(),
-            schema_version: E::SCHEMA_VERSION,
+            schema_version: event.event_type().version(),
             payload,
             time: self.now,
             cause: self.cause.clone(),

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use super::loading::Loading;
 use super::{Staged, Unit};
 use crate::cache::Cached;
-use crate::{Append, Cause, Commit, Committed, Digest, Draft, NewEvent, Recorded, Snapshot, StreamId, Version};
+use crate::{Append, Cause, Commit, Committed, Digest, Draft, Need, NewEvent, Recorded, Snapshot, StreamId, Version};
 
 /// For the shell around a unit.
 impl Unit<'_> {
@@ -16,8 +16,15 @@ impl Unit<'_> {
         self.assumed_now.clear();
         self.looked_at.clear();
         self.wrote = false;
+        self.met_unusable = None;
         self.inbox_before = self.inbox.len();
         self.dead_letters_before = self.dead_letters.len();
+    }
+
+    /// The stream that the current input has asked for and that this program cannot use, if there is one.
+    #[must_use]
+    pub fn met_unusable(&self) -> Option<&Need> {
+        self.met_unusable.as_ref()
     }
 
     /// Ends an input that was accepted.
@@ -137,8 +144,8 @@ impl Unit<'_> {
                     self.cache.insert(stream, Cached::new(state, version, head, snapshot));
                     self.fresh.insert(stream);
                 }
-                Err(reason) => {
-                    self.broken.insert(stream, reason);
+                Err(need) => {
+                    self.unusable.insert(stream, need);
                 }
             }
         }

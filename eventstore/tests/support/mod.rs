@@ -5,24 +5,25 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use eventstore::memory::{CountingIds, MemoryStore};
-use eventstore::{Actor, Aggregate, Category, Cause, DomainEvent, Need, SnapshotShape, StreamId};
+use eventstore::{Actor, Aggregate, Category, Cause, Need, SnapshotShape, StreamId};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum AccountEvent {
+    #[serde(rename = "AccountOpened")]
     Opened { owner: String },
+    #[serde(rename = "MoneyDeposited")]
     Deposited { amount: i64 },
+    #[serde(rename = "MoneyWithdrawn")]
     Withdrawn { amount: i64 },
 }
 
-impl DomainEvent for AccountEvent {
-    fn type_name(&self) -> &'static str {
-        match self {
-            Self::Opened { .. } => "AccountOpened",
-            Self::Deposited { .. } => "MoneyDeposited",
-            Self::Withdrawn { .. } => "MoneyWithdrawn",
-        }
+eventstore::event_types! {
+    AccountEvent {
+        Self::Opened { .. } => "AccountOpened";
+        Self::Deposited { .. } => "MoneyDeposited";
+        Self::Withdrawn { .. } => "MoneyWithdrawn";
     }
 }
 

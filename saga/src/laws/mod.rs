@@ -288,10 +288,10 @@ fn restored<'e, P: Process>(events: impl IntoIterator<Item = &'e SagaEvent<P>>) 
 }
 
 fn through_json<P: Process>(event: &SagaEvent<P>) -> SagaEvent<P> {
-    let read = serde_json::to_string(event)
-        .and_then(|text| SagaEvent::<P>::decode(event.type_name(), SagaEvent::<P>::SCHEMA_VERSION, &text));
-    assert_eq!(read.as_ref().ok(), Some(event), "{event} is not what was stored");
-    read.unwrap_or_else(|_| event.clone())
+    let text = serde_json::to_string(event).unwrap_or_default();
+    let read = SagaEvent::<P>::decode(event.type_name(), event.event_type().version(), &text).ok();
+    assert_eq!(read.as_ref(), Some(event), "{event} is not what was stored");
+    read.unwrap_or_else(|| event.clone())
 }
 
 /// How a saga ends that was left with `stored`, an hour later, in the same trouble.

@@ -3,8 +3,10 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use eventstore::{DecodeError, Need};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _};
+use tracing::{error, warn};
 use uuid::Uuid;
 
 /// Everything that is wrong with a request, found in one go.
@@ -150,6 +152,35 @@ pub fn unavailable(domain: &'static str, message: impl Into<String>) -> Status {
 #[must_use]
 pub fn internal(domain: &'static str) -> Status {
     Problem::new(Code::Internal, "INTERNAL", "an internal error; the service's log has the details").into_status(domain)
+}
+
+/// The thing's history cannot be used by this program. A newer one understands it: another replica may be that program
+/// already, so trying again makes sense. What is damaged is nobody's to try.
+#[must_use]
+pub fn unusable(domain: &'static str, need: &Need) -> Status {
+    match need {
+        Need::Newer { stream, .. } => {
+            warn!(%need, "a stream is of a newer program");
+            Problem::new(
+                Code::Unavailable,
+                "OF_NEWER_PROGRAM",
+                format!("{stream} has events of a newer program than this one: deploy that program, then try again"),
+            )
+            .with("stream", stream)
+            .retry_after(Duration::from_secs(5))
+            .into_status(domain)
+        }
+        Need::Broken { .. } | Need::NotLoaded(_) => {
+            error!(%need, "a stream cannot be used");
+            internal(domain)
+        }
+    }
+}
+
+/// The same for a history that was read for an answer.
+#[must_use]
+pub fn undecodable(domain: &'static str, error: DecodeError) -> Status {
+    unusable(domain, &Need::from(error))
 }
 
 /// Refuses a message above `limit` bytes.

@@ -4,11 +4,15 @@
 //! batches: when it lags behind, many events of one thing become one row change. Whoever needs to read its own write
 //! waits until the projection has passed it ([`Followed::caught_up`]). What is in the tables can be made anew at any time,
 //! while the service runs ([`Rebuild`]).
+//!
+//! An event that the program does not understand parks its stream, and nothing else; see `parked`.
 
+mod parked;
 mod rebuild;
 mod scratch;
 mod standing;
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,12 +20,14 @@ use eventstore::worker::CommitListener;
 use eventstore::{Category, Clock, Committed, Cursor, DecodeError, EventStore, ReadError, Recorded, TxId};
 use sqlx::postgres::{PgConnection, PgPool};
 use tokio::sync::{Notify, watch};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tracing::{error, warn};
 
+use self::parked::{Stops, TakenUp};
 use crate::health::Component;
 use crate::shutdown::Shutdown;
 
+pub use self::parked::{ParkedStream, parked_streams};
 pub use rebuild::{BATCH, Progress, Rebuild, RebuildError, Report};
 pub use scratch::Difference;
 pub use standing::{Standing, standing};
@@ -36,6 +42,11 @@ const POLL: Duration = Duration::from_secs(1);
 const BACKOFF: Duration = Duration::from_secs(1);
 /// A read model that lags further behind while it works says so in `/readyz`.
 const LAG_MAX: Duration = Duration::from_secs(60);
+/// How often parked streams are looked after, beside once at the start: another replica may have parked what this
+/// program understands, and what was damaged may have been mended.
+const LOOK_INTERVAL: Duration = Duration::from_secs(10);
+/// Pages of parked streams that are taken up before the projection goes on.
+const LOOK_PAGES_MAX: usize = 200;
 const DEADLINE: Duration = Duration::from_secs(10);
 
 /// Why a batch could not be applied. Nothing of it was.
@@ -47,7 +58,7 @@ pub enum ProjectionError {
     /// The database refuses or does not answer.
     #[error("the read model cannot be written")]
     Write(#[from] sqlx::Error),
-    /// An event is of a newer program, or damaged. The projection stops here until a program comes that knows it.
+    /// An event is of a newer program, or damaged. Its stream is parked until a program comes that knows it.
     #[error("an event cannot be understood")]
     Decode(#[from] DecodeError),
     /// The database did not answer in time.
@@ -58,7 +69,8 @@ pub enum ProjectionError {
     Overtaken,
 }
 
-/// A read model: its `apply` writes its table, nothing else does.
+/// A read model: its `apply` writes its table, nothing else does. What it writes for one stream never depends on
+/// another: a stream that was parked is applied later than its neighbours.
 #[async_trait::async_trait]
 pub trait Projection: Send + Sync + 'static {
     /// Its name in the database; never changes.
@@ -76,7 +88,8 @@ pub trait Projection: Send + Sync + 'static {
         PAUSE
     }
 
-    /// Applies events, in commit order, on a connection with an open transaction.
+    /// Applies events, in commit order, on a connection with an open transaction. Events of types that are of no
+    /// interest are passed over, those of types that are not known are not ([`eventstore::DomainEvent::check`]).
     ///
     /// # Errors
     /// Nothing is kept then, and the same events come again.
@@ -142,9 +155,15 @@ impl<P: Projection> Follower<P> {
     /// Follows the log until `shutdown`.
     pub async fn run(self, mut shutdown: Shutdown) {
         let mut place = Place::default();
+        let mut look_at = Instant::now();
         while !shutdown.is_triggered() {
             let mut idle = false;
-            let pause = match self.follow_once(&mut place).await {
+            let mut followed = self.follow_once(&mut place).await;
+            if followed.is_ok() && look_at <= Instant::now() {
+                look_at = Instant::now() + LOOK_INTERVAL;
+                followed = self.look_after_parked(&mut place).await.and(followed);
+            }
+            let pause = match followed {
                 Ok(0) => {
                     idle = true;
                     POLL
@@ -196,9 +215,7 @@ impl<P: Projection> Follower<P> {
         }
     }
 
-    /// One transaction, spelled out: a transaction guard that is dropped on a timeout would hand a connection with an
-    /// open transaction back to the pool (sqlx #4393). The connection is this follower's own while it works, kept when
-    /// all went well, and closed on any failure.
+    /// Applies a batch, but for streams with events that are not understood: these are parked.
     async fn apply(
         &self,
         place: &mut Place,
@@ -206,23 +223,74 @@ impl<P: Projection> Follower<P> {
         to: Cursor,
         events: &[Recorded],
     ) -> Result<(), ProjectionError> {
-        let mut connection = match place.connection.take() {
-            Some(connection) => connection,
-            None => timeout(DEADLINE, self.pool.acquire()).await.map_err(|_| ProjectionError::Late)??.detach(),
-        };
+        let mut stops = Stops::default();
+        // Every turn but the last learns of at least one more event that is not understood.
+        loop {
+            match self.apply_sieved(place, from, to, events, &stops).await {
+                Err(ProjectionError::Decode(error)) if stops.learn(&error, events) => {}
+                other => return other,
+            }
+        }
+    }
+
+    /// One transaction, spelled out: a transaction guard that is dropped on a timeout would hand a connection with an
+    /// open transaction back to the pool (sqlx #4393). The connection is this follower's own while it works, kept when
+    /// all went well, and closed on any failure.
+    async fn apply_sieved(
+        &self,
+        place: &mut Place,
+        from: Cursor,
+        to: Cursor,
+        events: &[Recorded],
+        stops: &Stops,
+    ) -> Result<(), ProjectionError> {
+        let mut connection = self.connection(place).await?;
         let work = async {
             sqlx::query("begin").execute(&mut connection).await?;
             // First, so that its row lock keeps other replicas from applying the same events.
             if !move_cursor(&mut connection, self.projection.name(), from, to).await? {
                 return Err(ProjectionError::Overtaken);
             }
-            self.projection.apply(&mut connection, events).await?;
+            let parked = parked::of(&mut connection, &self.projection).await?;
+            let sieved = parked::sieve(events, &parked, stops);
+            if !sieved.events.is_empty() {
+                self.projection.apply(&mut connection, &sieved.events).await?;
+            }
+            parked::note(&mut connection, self.projection.name(), stops, &sieved).await?;
             sqlx::query("commit").execute(&mut connection).await?;
-            Ok(())
+            Ok((parked.len(), sieved.stopped()))
         };
-        timeout(DEADLINE, work).await.map_err(|_| ProjectionError::Late)??;
+        let (parked, stopped) = timeout(DEADLINE, work).await.map_err(|_| ProjectionError::Late)??;
+        place.connection = Some(connection);
+        stops.tell(self.projection.name(), stopped);
+        parked::measure(self.projection.name(), parked + stopped);
+        Ok(())
+    }
+
+    /// Takes up what was parked and is understood by now.
+    async fn look_after_parked(&self, place: &mut Place) -> Result<(), ProjectionError> {
+        let mut connection = self.connection(place).await?;
+        let found = timeout(DEADLINE, parked::waiting(&mut connection, &self.projection)).await;
+        let mut waiting = VecDeque::from(found.map_err(|_| ProjectionError::Late)??);
+        for _ in 0..LOOK_PAGES_MAX {
+            let Some(next) = waiting.pop_front() else { break };
+            let work = parked::take_up(&mut connection, &*self.store, &self.projection, next);
+            if let TakenUp::Part(rest) = timeout(DEADLINE, work).await.map_err(|_| ProjectionError::Late)?? {
+                waiting.push_back(rest);
+            }
+        }
+        let count = timeout(DEADLINE, parked::count(&mut connection, self.projection.name())).await;
+        parked::measure(self.projection.name(), count.map_err(|_| ProjectionError::Late)??);
         place.connection = Some(connection);
         Ok(())
+    }
+
+    /// This follower's own connection, taken out of its place while it works.
+    async fn connection(&self, place: &mut Place) -> Result<PgConnection, ProjectionError> {
+        match place.connection.take() {
+            Some(connection) => Ok(connection),
+            None => Ok(timeout(DEADLINE, self.pool.acquire()).await.map_err(|_| ProjectionError::Late)??.detach()),
+        }
     }
 
     async fn load_cursor(&self) -> Result<Cursor, ProjectionError> {

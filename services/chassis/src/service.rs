@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use eventstore::worker::{CommitListener, Handler, Limits, Shell, Worker, WorkerHandle};
-use eventstore::{Clock, DeadLetters, EventStore, IdSource, Transport};
+use eventstore::{Clock, DeadLetters, EventStore, IdSource, Need, Transport};
 use eventstore_postgres::PostgresStore;
 use sqlx::postgres::PgPool;
 use tokio::net::TcpListener;
@@ -190,9 +190,20 @@ pub fn submit_status<E>(
     use eventstore::worker::SubmitError;
     match error {
         SubmitError::Rejected(reason) => rejected(reason),
+        SubmitError::Parked(need) => problem::unusable(domain, &need),
         SubmitError::Unavailable(_) => problem::unavailable(domain, "the event store does not answer; try again"),
         SubmitError::Stopping => problem::unavailable(domain, "the service is stopping; try again"),
         SubmitError::Duplicate | SubmitError::Unstorable(_) => problem::internal(domain),
+    }
+}
+
+/// What becomes of a message for a stream that this program cannot use: it waits for the program that can; what nobody
+/// can use is for an operator.
+#[must_use]
+pub fn unusable_not_handled(need: &Need) -> reactor::NotHandled {
+    match need {
+        Need::Newer { .. } | Need::NotLoaded(_) => reactor::NotHandled::Later(need.to_string()),
+        Need::Broken { .. } => reactor::NotHandled::Poison(need.to_string()),
     }
 }
 
@@ -206,6 +217,7 @@ pub fn submit_not_handled<E: std::fmt::Display>(
     match error {
         SubmitError::Duplicate => None,
         SubmitError::Rejected(reason) => Some(NotHandled::Poison(reason.to_string())),
+        SubmitError::Parked(need) => Some(unusable_not_handled(&need)),
         SubmitError::Unstorable(reason) => Some(NotHandled::Poison(reason)),
         SubmitError::Unavailable(reason) => Some(NotHandled::Later(reason)),
         SubmitError::Stopping => Some(NotHandled::Later("stopping".to_owned())),

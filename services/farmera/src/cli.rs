@@ -4,7 +4,8 @@ use clap::{Parser, Subcommand};
 
 use crate::failure::Failure;
 use crate::{
-    bench, demo, dlq, doctor, migrate, order, product, projection, run, saga, sandbox_provider, transport, up, verify,
+    bench, demo, dlq, doctor, migrate, order, parked, product, projection, run, saga, sandbox_provider, transport, up,
+    verify,
 };
 
 const AFTER_HELP: &str = "\
@@ -38,6 +39,8 @@ pub enum Command {
     Migrate(migrate::Arguments),
     /// Prove that the logs still say what was written.
     Verify(verify::Arguments),
+    /// List streams that read models cannot follow: they hold events of a newer program, or damaged ones.
+    Parked(parked::Arguments),
     /// Say what is missing or wrong on this machine and how to mend it.
     Doctor(doctor::Arguments),
     /// Run a card processor for tests, with misbehaviour on demand and a journal that cannot forget.
@@ -75,6 +78,7 @@ impl Cli {
             Command::Run(arguments) => Box::pin(run::command(arguments)).await,
             Command::Migrate(arguments) => Box::pin(migrate::command(arguments)).await,
             Command::Verify(arguments) => Box::pin(verify::command(arguments)).await,
+            Command::Parked(arguments) => Box::pin(parked::command(arguments)).await,
             Command::Doctor(arguments) => Box::pin(doctor::command(arguments)).await,
             Command::SandboxProvider(arguments) => Box::pin(sandbox_provider::command(arguments)).await,
             Command::Dlq(command) => Box::pin(dlq::command(command)).await,

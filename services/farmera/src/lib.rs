@@ -3,7 +3,7 @@
 //! * [`services`]: the table of services; the only place that names their crates;
 //! * [`host`]: services in this process, from bound ports to the drained end;
 //! * [`run`], [`up`], [`migrate`], [`verify`], [`doctor`]: the commands that operate Farmera;
-//! * [`dlq`]: messages that no service could handle;
+//! * [`dlq`], [`parked`]: messages that no service could handle, streams that no read model can follow;
 //! * [`transport`]: log and broker compared, and brought together again;
 //! * [`projection`]: where read models stand, and making them anew;
 //! * [`surroundings`], [`schema`]: which databases and which broker an operator's command is about, and whether this
@@ -30,6 +30,7 @@ pub mod invariants;
 pub mod migrate;
 pub mod order;
 pub mod output;
+pub mod parked;
 pub mod product;
 pub mod projection;
 pub mod run;

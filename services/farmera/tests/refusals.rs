@@ -83,9 +83,11 @@ fn a_service_that_is_away_is_named_with_its_address() {
 
 #[test]
 fn a_database_that_is_away_is_no_fault_of_the_configuration() {
-    let (code, line) = farmera(&["migrate", "orders"], &SOUND);
-    assert_eq!(code, 7);
-    assert!(line.starts_with("error: orders: the database does not answer"), "{line}");
+    for command in ["migrate", "parked"] {
+        let (code, line) = farmera(&[command, "orders"], &SOUND);
+        assert_eq!(code, 7);
+        assert!(line.starts_with("error: orders: the database does not answer"), "{line}");
+    }
 }
 
 #[test]

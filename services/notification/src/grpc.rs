@@ -191,14 +191,14 @@ impl Watcher {
             self.store.read_streams(&streams, EVENTS_MAX).await.map_err(|failed| status::of_read(&failed))?;
         read.retain(|event| until.get(&event.stream).is_some_and(|last| event.version <= *last));
         for events in read.chunk_by(|left, right| left.stream == right.stream) {
-            self.ready.extend(fold(events).map_err(|failed| status::of_decode(&failed))?);
+            self.ready.extend(fold(events).map_err(status::of_decode)?);
         }
         Ok(())
     }
 
     fn is_wanted(&self, event: &Recorded) -> Result<bool, Status> {
         let Some(wanted) = self.subject_id else { return Ok(true) };
-        let event = NotificationEvent::from_recorded(event).map_err(|failed| status::of_decode(&failed))?;
+        let event = NotificationEvent::from_recorded(event).map_err(status::of_decode)?;
         Ok(event.subject().id == wanted)
     }
 }

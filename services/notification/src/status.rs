@@ -1,6 +1,6 @@
 //! What clients are told when something goes wrong. Clients only look: no rule of the domain can refuse them.
 
-use chassis::problem::{Problem, internal, unavailable};
+use chassis::problem::{Problem, internal, unavailable, undecodable};
 use eventstore::{DecodeError, ReadError};
 use tonic::{Code, Status};
 use tracing::{error, warn};
@@ -35,9 +35,8 @@ pub fn of_read(failed: &ReadError) -> Status {
 
 /// An event is not understood.
 #[must_use]
-pub fn of_decode(failed: &DecodeError) -> Status {
-    error!(error = failed as &dyn std::error::Error, "an event cannot be read");
-    internal(DOMAIN)
+pub fn of_decode(failed: DecodeError) -> Status {
+    undecodable(DOMAIN, failed)
 }
 
 /// A watcher reads slower than things happen.

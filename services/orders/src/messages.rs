@@ -156,6 +156,7 @@ pub fn outgoing(event: &Recorded) -> Result<Option<Outgoing>, DecodeError> {
         return Ok(news(event.stream.id, OrderEvent::from_recorded(event)?));
     }
     if event.type_name != "StepRequested" && event.type_name != "CompensationRequested" {
+        SagaEvent::<OrderProcess>::check(event)?;
         return Ok(None);
     }
     let saga_id = event.stream.id.to_string();

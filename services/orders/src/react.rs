@@ -25,9 +25,8 @@ impl React for Answers {
         let input = messages::incoming(&message)?;
         match self.0.submit(input, message.cause(ACTOR)).await {
             Ok(_) => Ok(()),
-            // A definition this program does not have, an event it does not know: a newer program will.
+            // A definition this program does not have: a newer program will.
             Err(SubmitError::Rejected(HandleError::Undecidable(reason))) => Err(NotHandled::Later(reason)),
-            Err(SubmitError::Rejected(HandleError::Need(need))) => Err(NotHandled::Later(need.to_string())),
             Err(error) => submit_not_handled(error).map_or(Ok(()), Err),
         }
     }

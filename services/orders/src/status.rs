@@ -19,10 +19,7 @@ pub fn of_error(order_id: Uuid, error: HandleError) -> Status {
     match error {
         HandleError::Rejected(rejection) => of_rejection(order_id, rejection),
         HandleError::Refused(refusal) => of_refusal(order_id, &refusal),
-        HandleError::Need(need) => {
-            tracing::error!(%order_id, %need, "a stream cannot be used");
-            problem::internal(DOMAIN)
-        }
+        HandleError::Need(need) => problem::unusable(DOMAIN, &need),
         HandleError::Undecidable(reason) => {
             tracing::error!(%order_id, reason, "a saga cannot be decided by this program");
             problem::internal(DOMAIN)

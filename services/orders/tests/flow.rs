@@ -8,7 +8,10 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use eventstore::memory::{CountingIds, MemoryStore};
 use eventstore::worker::{Limits, Shell, SubmitError, Worker, WorkerHandle};
-use eventstore::{Actor, Aggregate as _, Cause, Clock, DomainEvent as _, EventStore, Recorded, StreamId, Version};
+use eventstore::{
+    Actor, Aggregate as _, Append, Cause, Clock, Commit, DomainEvent as _, EventId, EventStore, Need, NewEvent,
+    Recorded, StreamId, Version,
+};
 use money::{Currency, Money};
 use orders::domain::{Facts, Farm, Line, Order, OrderEvent, Placed, Rejection, Stage};
 use orders::handler::{HandleError, Input, OrdersHandler, cancel_saga_id, place_saga_id};
@@ -83,6 +86,21 @@ impl World {
 
     async fn events(&self, stream: StreamId) -> Vec<Recorded> {
         self.store.read_streams(&[(stream, Version::NONE)], 1_000).await.unwrap()
+    }
+
+    /// A newer program appends an event of a type that this one does not know.
+    async fn plant(&self, stream: StreamId) {
+        let expected = self.events(stream).await.last().map_or(Version::NONE, |last| last.version);
+        let event = NewEvent {
+            id: EventId(Uuid::from_u128(99)),
+            type_name: "FromTheFuture",
+            schema_version: 1,
+            payload: r#"{"FromTheFuture":{}}"#.to_owned(),
+            time: self.store.time(),
+            cause: Cause { correlation: ORDER, causation: ORDER, trace: None, actor: Actor::new("service:orders") },
+        };
+        let append = Append { stream, expected, events: vec![event] };
+        self.store.commit(Commit { appends: vec![append], ..Commit::default() }).await.unwrap();
     }
 
     async fn stage(&self) -> Stage {
@@ -269,6 +287,52 @@ async fn an_answer_that_never_comes_is_asked_for_again_when_it_is_due() {
         let due =
             world.store.claim_due_timers(&[Saga::<OrderProcess>::CATEGORY], 10, Duration::from_secs(1)).await.unwrap();
         assert!(!due.due.is_empty() || due.next.is_some(), "the saga has a timer");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_order_of_a_newer_program_waits_and_its_neighbours_go_on() {
+    let (world, worker) = World::new();
+    beside(worker, async {
+        world.place().await;
+        world.plant(Order::stream(ORDER)).await;
+        let before = world.store.events().len();
+        let outcome = Outcome::Done(None);
+        let reply = SagaInput::Reply { step: StepName::new(RESERVE_INVENTORY), outcome };
+        let saga_id = place_saga_id(ORDER);
+        let other = Uuid::from_u128(ORDER.as_u128() + 1);
+        let cause = || Cause { correlation: ORDER, causation: ORDER, trace: None, actor: Actor::new("customer:1") };
+        let place = Input::Place { order_id: other, facts: Arc::new(facts()), fingerprint: "f".to_owned() };
+
+        let (parked, placed) = tokio::join!(
+            world.worker.submit(Input::Saga { saga_id, input: reply }, cause()),
+            world.worker.submit(place, cause()),
+        );
+        let Err(SubmitError::Parked(Need::Newer { stream, .. })) = parked else { panic!("{parked:?}") };
+        assert_eq!(stream, Order::stream(ORDER));
+        placed.unwrap();
+        let after = world.store.events();
+        let touched = [Order::stream(ORDER), Saga::<OrderProcess>::stream(saga_id)];
+        assert!(
+            after[before..].iter().all(|event| !touched.contains(&event.stream)),
+            "neither order nor saga has moved"
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_this_program_does_not_know_is_not_passed_over_on_its_way_out() {
+    let (world, worker) = World::new();
+    beside(worker, async {
+        world.place().await;
+        for stream in [Order::stream(ORDER), Saga::<OrderProcess>::stream(place_saga_id(ORDER))] {
+            world.plant(stream).await;
+            let planted = world.events(stream).await.pop().unwrap();
+            let told = orders::messages::outgoing(&planted);
+            assert!(told.is_err_and(|error| error.is_newer()), "it stays in the outbox");
+        }
     })
     .await;
 }

@@ -108,6 +108,7 @@ fn uuid(field: &'static str, text: &str) -> Result<Uuid, Unreadable> {
 /// The event is of a newer program.
 pub fn translate(recorded: &Recorded) -> Result<Option<Outgoing>, DecodeError> {
     if Event::is_intent(&recorded.type_name) {
+        Event::check(recorded)?;
         return Ok(None);
     }
     let told = Answer::of(Event::from_recorded(recorded)?);

@@ -36,6 +36,10 @@ pub enum Unreadable {
 
 impl From<Unreadable> for Status {
     fn from(unreadable: Unreadable) -> Self {
+        let unreadable = match unreadable {
+            Unreadable::Decode(error) => return problem::undecodable(DOMAIN, error),
+            other => other,
+        };
         match &unreadable {
             Unreadable::NotFound(id) => {
                 let message = format!("there is no payment {id}: check the id, or list the payments of its order");

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use chassis::envelope::{Incoming, seal_repeat};
 use chassis::reactor::{NotHandled, React};
 use chassis::relay::RelayHandle;
-use chassis::service::submit_not_handled;
+use chassis::service::{submit_not_handled, unusable_not_handled};
 use eventstore::worker::{SubmitError, WorkerHandle};
 use eventstore::{Actor, Aggregate, Cause, Clock, DeadLetter, DomainEvent, EventStore, Version};
 use uuid::Uuid;
@@ -49,9 +49,8 @@ impl Consumer {
         let recorded = read.map_err(|error| NotHandled::Later(error.to_string()))?;
         let mut reservation = Reservation::default();
         for event in &recorded {
-            let event =
-                ReservationEvent::from_recorded(event).map_err(|error| NotHandled::Poison(error.to_string()))?;
-            reservation = reservation.evolve(&event);
+            let event = ReservationEvent::from_recorded(event);
+            reservation = reservation.evolve(&event.map_err(|error| unusable_not_handled(&error.into()))?);
         }
         match domain::decide(&reservation, request) {
             Err(_) => Err(NotHandled::Poison(contradiction.to_string())),

@@ -2,7 +2,7 @@
 
 use chassis::envelope::{Incoming, Outgoing};
 use chassis::reactor::ConsumerSpec;
-use eventstore::{Aggregate, Category, DecodeError, DomainEvent, Recorded};
+use eventstore::{Aggregate, Category, DecodeError, DomainEvent, Recorded, Undecodable};
 use farmera_proto::orders::v1 as orders;
 use farmera_proto::products::v1 as pb;
 use serde::Serialize;
@@ -133,15 +133,10 @@ pub fn translate(recorded: &Recorded) -> Result<Option<Outgoing>, DecodeError> {
     } else if recorded.type_name == ProductEvent::STOCK_RAN_LOW {
         stock_low(recorded.stream.id, ProductEvent::from_recorded(recorded)?)
     } else {
+        ProductEvent::check(recorded)?;
         Ok(None)
     };
-    written.map_err(|source| DecodeError {
-        stream: recorded.stream,
-        version: recorded.version,
-        type_name: recorded.type_name.clone(),
-        schema_version: recorded.schema_version,
-        source,
-    })
+    written.map_err(|unwritable| DecodeError::of(recorded, Undecodable::Damaged(unwritable)))
 }
 
 /// The answer to a saga.

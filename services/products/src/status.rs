@@ -15,7 +15,7 @@ pub const DOMAIN: &str = "products.farmera.dev";
 pub fn of(error: HandleError) -> Status {
     match error {
         HandleError::Rejected(rejection) => of_rejection(&rejection),
-        HandleError::Need(need) => defect(&need),
+        HandleError::Need(need) => problem::unusable(DOMAIN, &need),
         HandleError::Contradiction(contradiction) => defect(&contradiction),
         HandleError::Inconsistent(inconsistent) => defect(&inconsistent),
     }

@@ -242,7 +242,7 @@ impl Deliverer {
             Err(SubmitError::Unavailable(_) | SubmitError::Stopping) => Recording::Later,
             Err(SubmitError::Rejected(HandleError::Need(failed))) => refused(tried, &failed),
             Err(SubmitError::Rejected(HandleError::Rejected(failed))) => refused(tried, &failed),
-            Err(failed @ SubmitError::Unstorable(_)) => refused(tried, &failed),
+            Err(failed @ (SubmitError::Unstorable(_) | SubmitError::Parked(_))) => refused(tried, &failed),
         }
     }
 

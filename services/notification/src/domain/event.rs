@@ -1,6 +1,5 @@
 use std::sync::Arc;
 
-use eventstore::DomainEvent;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{News, Subject};
@@ -57,14 +56,12 @@ impl NotificationEvent {
 /// The stored name of [`NotificationEvent::NotificationAccepted`].
 pub(crate) const ACCEPTED: &str = "NotificationAccepted";
 
-impl DomainEvent for NotificationEvent {
-    fn type_name(&self) -> &'static str {
-        match self {
-            Self::NotificationAccepted { .. } => ACCEPTED,
-            Self::DeliveryTryFailed { .. } => "DeliveryTryFailed",
-            Self::NotificationDelivered { .. } => "NotificationDelivered",
-            Self::NotificationFailed { .. } => "NotificationFailed",
-        }
+eventstore::event_types! {
+    NotificationEvent {
+        Self::NotificationAccepted { .. } => ACCEPTED;
+        Self::DeliveryTryFailed { .. } => "DeliveryTryFailed";
+        Self::NotificationDelivered { .. } => "NotificationDelivered";
+        Self::NotificationFailed { .. } => "NotificationFailed";
     }
 }
 

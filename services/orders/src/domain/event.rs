@@ -1,6 +1,5 @@
 use std::sync::Arc;
 
-use eventstore::DomainEvent;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use uuid::Uuid;
 
@@ -67,16 +66,14 @@ fn shared<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Arc<Facts>, D::E
     Facts::deserialize(deserializer).map(Arc::new)
 }
 
-impl DomainEvent for OrderEvent {
-    fn type_name(&self) -> &'static str {
-        match self {
-            Self::OrderPlaced { .. } => "OrderPlaced",
-            Self::ProductsReserved => "ProductsReserved",
-            Self::OrderConfirmed => "OrderConfirmed",
-            Self::OrderCompleted => "OrderCompleted",
-            Self::CancellationStarted { .. } => "CancellationStarted",
-            Self::OrderFailed { .. } => "OrderFailed",
-            Self::OrderCancelled { .. } => "OrderCancelled",
-        }
+eventstore::event_types! {
+    OrderEvent {
+        Self::OrderPlaced { .. } => "OrderPlaced";
+        Self::ProductsReserved => "ProductsReserved";
+        Self::OrderConfirmed => "OrderConfirmed";
+        Self::OrderCompleted => "OrderCompleted";
+        Self::CancellationStarted { .. } => "CancellationStarted";
+        Self::OrderFailed { .. } => "OrderFailed";
+        Self::OrderCancelled { .. } => "OrderCancelled";
     }
 }

@@ -60,10 +60,7 @@ impl Reads {
         let events = self.events(&streams).await?;
         let views = events.chunk_by(|one, next| one.stream == next.stream).map(View::fold);
         let views: Result<Vec<_>, _> = views.collect();
-        let views = views.map_err(|error| {
-            tracing::error!(error = &error as &dyn std::error::Error, "an order cannot be understood");
-            problem::internal(DOMAIN)
-        })?;
+        let views = views.map_err(|error| problem::undecodable(DOMAIN, error))?;
         Ok(views.into_iter().flatten().collect())
     }
 

@@ -30,10 +30,7 @@ impl SagaQueryService for Sagas {
         let Some(saga_id) = saga_id else { return Err(problem::internal(DOMAIN)) };
         let recorded = self.reads.events(&[Saga::<OrderProcess>::stream(saga_id)]).await?;
         let events: Result<Vec<_>, _> = recorded.iter().map(SagaEvent::<OrderProcess>::from_recorded).collect();
-        let events = events.map_err(|error| {
-            tracing::error!(error = &error as &dyn std::error::Error, "a saga cannot be understood");
-            problem::internal(DOMAIN)
-        })?;
+        let events = events.map_err(|error| problem::undecodable(DOMAIN, error))?;
         let saga = events.iter().fold(Saga::default(), Saga::evolve);
         let Some(described) = describe(&saga, &recorded) else {
             let problem = Problem::new(

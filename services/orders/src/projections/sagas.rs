@@ -69,6 +69,7 @@ impl Projection for SagaProjection {
     async fn apply(&self, connection: &mut PgConnection, events: &[Recorded]) -> Result<(), ProjectionError> {
         let mut changes: HashMap<Uuid, Change> = HashMap::new();
         for event in events {
+            SagaEvent::<OrderProcess>::check(event)?;
             let Some(state) = state_after(&event.type_name) else { continue };
             let change = changes.entry(event.stream.id).or_default();
             change.state = Some(state);

@@ -1,4 +1,3 @@
-use eventstore::DomainEvent;
 use money::Money;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -159,24 +158,22 @@ const fn is_first(epoch: &u32) -> bool {
     *epoch == 1
 }
 
-impl DomainEvent for Event {
-    fn type_name(&self) -> &'static str {
-        match self {
-            Self::AuthorizationStarted { .. } => "AuthorizationStarted",
-            Self::AuthorizationRestarted { .. } => "AuthorizationRestarted",
-            Self::Authorized { .. } => "Authorized",
-            Self::Declined { .. } => "Declined",
-            Self::VoidedBefore { .. } => "VoidedBefore",
-            Self::VoidRequested {} => "VoidRequested",
-            Self::VoidStarted { .. } => "VoidStarted",
-            Self::Voided { .. } => "Voided",
-            Self::CaptureStarted { .. } => "CaptureStarted",
-            Self::Captured { .. } => "Captured",
-            Self::CaptureRejected { .. } => "CaptureRejected",
-            Self::RefundStarted { .. } => "RefundStarted",
-            Self::Refunded { .. } => "Refunded",
-            Self::RefundRejected { .. } => "RefundRejected",
-        }
+eventstore::event_types! {
+    Event {
+        Self::AuthorizationStarted { .. } => "AuthorizationStarted";
+        Self::AuthorizationRestarted { .. } => "AuthorizationRestarted";
+        Self::Authorized { .. } => "Authorized";
+        Self::Declined { .. } => "Declined";
+        Self::VoidedBefore { .. } => "VoidedBefore";
+        Self::VoidRequested {} => "VoidRequested";
+        Self::VoidStarted { .. } => "VoidStarted";
+        Self::Voided { .. } => "Voided";
+        Self::CaptureStarted { .. } => "CaptureStarted";
+        Self::Captured { .. } => "Captured";
+        Self::CaptureRejected { .. } => "CaptureRejected";
+        Self::RefundStarted { .. } => "RefundStarted";
+        Self::Refunded { .. } => "Refunded";
+        Self::RefundRejected { .. } => "RefundRejected";
     }
 }
 

@@ -213,7 +213,8 @@ fn stored_shapes_stay_readable() {
         r#"{"CaptureStarted":{}}"#,
         r#"{"Captured":{"order_id":"00000000-0000-0000-0000-000000000001","amount":{"minor_units":1250,"currency":"EUR"}}}"#,
     ];
-    let decoded = stored.map(|payload| Event::decode("", 1, payload).unwrap());
+    let name = |payload: &'static str| payload.split('"').nth(1).unwrap();
+    let decoded = stored.map(|payload| Event::decode(name(payload), 1, payload).unwrap());
     assert_eq!(decoded.iter().map(|event| serde_json::to_string(event).unwrap()).collect::<Vec<_>>(), stored);
     assert_eq!(decoded.iter().fold(Payment::default(), Payment::evolve), taken());
 }

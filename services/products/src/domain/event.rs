@@ -1,7 +1,6 @@
 use std::ops::Deref;
 use std::sync::Arc;
 
-use eventstore::DomainEvent;
 use money::Money;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use uuid::Uuid;
@@ -18,11 +17,9 @@ pub enum FarmEvent {
     },
 }
 
-impl DomainEvent for FarmEvent {
-    fn type_name(&self) -> &'static str {
-        match self {
-            Self::FarmRegistered { .. } => "FarmRegistered",
-        }
+eventstore::event_types! {
+    FarmEvent {
+        Self::FarmRegistered { .. } => "FarmRegistered";
     }
 }
 
@@ -117,20 +114,18 @@ impl ProductEvent {
     pub const STOCK_RAN_LOW: &'static str = "StockRanLow";
 }
 
-impl DomainEvent for ProductEvent {
-    fn type_name(&self) -> &'static str {
-        match self {
-            Self::ProductListed { .. } => "ProductListed",
-            Self::PriceSet { .. } => "PriceSet",
-            Self::ActiveSet { .. } => "ActiveSet",
-            Self::StockAdded { .. } => "StockAdded",
-            Self::StockReserved { .. } => "StockReserved",
-            Self::StockReleased { .. } => "StockReleased",
-            Self::StockShipped { .. } => "StockShipped",
-            Self::ReservationRefused { .. } => "ReservationRefused",
-            Self::StockReturned { .. } => "StockReturned",
-            Self::StockRanLow { .. } => Self::STOCK_RAN_LOW,
-        }
+eventstore::event_types! {
+    ProductEvent {
+        Self::ProductListed { .. } => "ProductListed";
+        Self::PriceSet { .. } => "PriceSet";
+        Self::ActiveSet { .. } => "ActiveSet";
+        Self::StockAdded { .. } => "StockAdded";
+        Self::StockReserved { .. } => "StockReserved";
+        Self::StockReleased { .. } => "StockReleased";
+        Self::StockShipped { .. } => "StockShipped";
+        Self::ReservationRefused { .. } => "ReservationRefused";
+        Self::StockReturned { .. } => "StockReturned";
+        Self::StockRanLow { .. } => Self::STOCK_RAN_LOW;
     }
 }
 
@@ -252,14 +247,12 @@ pub enum ReservationEvent {
     },
 }
 
-impl DomainEvent for ReservationEvent {
-    fn type_name(&self) -> &'static str {
-        match self {
-            Self::InventoryReserved { .. } => "InventoryReserved",
-            Self::InventoryRejected { .. } => "InventoryRejected",
-            Self::InventoryReleased { .. } => "InventoryReleased",
-            Self::InventoryCommitted { .. } => "InventoryCommitted",
-            Self::InventoryRestocked { .. } => "InventoryRestocked",
-        }
+eventstore::event_types! {
+    ReservationEvent {
+        Self::InventoryReserved { .. } => "InventoryReserved";
+        Self::InventoryRejected { .. } => "InventoryRejected";
+        Self::InventoryReleased { .. } => "InventoryReleased";
+        Self::InventoryCommitted { .. } => "InventoryCommitted";
+        Self::InventoryRestocked { .. } => "InventoryRestocked";
     }
 }

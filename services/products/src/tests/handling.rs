@@ -4,7 +4,9 @@ use std::sync::Arc;
 use chrono::DateTime;
 use eventstore::memory::{CountingIds, MemoryClock, MemoryStore};
 use eventstore::worker::{Limits, Shell, SubmitError, Worker, WorkerHandle};
-use eventstore::{Actor, Aggregate, Cause, DomainEvent, Recorded};
+use eventstore::{
+    Actor, Aggregate, Append, Cause, Commit, DomainEvent, EventId, EventStore as _, Need, NewEvent, Recorded, Version,
+};
 use uuid::Uuid;
 
 use super::{LOW, asked, euros, id, lines};
@@ -252,4 +254,35 @@ async fn a_farm_hears_of_a_product_that_runs_out() {
 async fn futures_of<F: Future>(all: impl Iterator<Item = F>) -> Vec<F::Output> {
     // All at once: without the runtime's budget, which would let the worker in between.
     tokio::task::unconstrained(futures::future::join_all(all)).await
+}
+
+#[tokio::test]
+async fn a_product_of_a_newer_program_waits_and_its_neighbours_go_on() {
+    let world = World::new().with_stock(&[5, 5]).await;
+    let event = NewEvent {
+        id: EventId(id(99)),
+        type_name: "FromTheFuture",
+        schema_version: 1,
+        payload: r#"{"FromTheFuture":{}}"#.to_owned(),
+        time: DateTime::UNIX_EPOCH,
+        cause: Cause { correlation: id(1), causation: id(2), trace: None, actor: Actor::new("test") },
+    };
+    let stream = Product::stream(id(20));
+    let expected = Version::NONE.plus(world.of_stream::<Product>(id(20)).len());
+    let append = Append { stream, expected, events: vec![event] };
+    world.store.commit(Commit { appends: vec![append], ..Commit::default() }).await.unwrap();
+
+    let both = [asked(1, Wish::Reserve(lines(&[(20, 1)]))), asked(2, Wish::Reserve(lines(&[(20, 1), (21, 1)])))];
+    for request in both {
+        let parked = world.replica().ask(request.clone()).await;
+        let Err(SubmitError::Parked(need)) = parked else { panic!("{parked:?}") };
+        assert!(matches!(&need, Need::Newer { stream: newer, .. } if *newer == stream), "{need}");
+        let given_back = chassis::service::unusable_not_handled(&need);
+        assert!(matches!(given_back, chassis::reactor::NotHandled::Later(_)), "the message comes again");
+        assert!(world.of_stream::<Reservation>(request.reservation_id).is_empty(), "nothing is refused meanwhile");
+    }
+    let held = world.replica().reserve(3, &[(21, 1)]).await;
+    assert!(matches!(held, Reservation::Reserved { .. }));
+    let changes = changes_of(&world.of_stream::<Product>(id(20)));
+    assert!(changes.is_err_and(|error| error.is_newer()));
 }

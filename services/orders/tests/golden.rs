@@ -1,0 +1,162 @@
+//! Every released shape of the events that orders stores: its own and those of its sagas.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::path::Path;
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use eventstore::{Actor, golden};
+use money::{Currency, Money};
+use orders::domain::{Facts, Failure, Farm, Line, Order, OrderEvent};
+use orders::sagas::{Item, NotifiedLine, OrderFacts, OrderProcess, Request, Telling};
+use saga::{CompensationCause, Lane, Rejection, Saga, SagaEvent, Shared, StepName};
+use uuid::Uuid;
+
+fn folder() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden"))
+}
+
+fn id(number: u128) -> Uuid {
+    Uuid::from_u128(0x0199_0000_0000_7000_8000_0000_0000_0000 + number)
+}
+
+fn at() -> DateTime<Utc> {
+    DateTime::from_timestamp_micros(1_767_225_600_250_001).unwrap()
+}
+
+fn facts() -> Facts {
+    let line = |product: u128, name: &str| Line {
+        product_id: id(product),
+        name: name.to_owned(),
+        quantity: 2,
+        unit_price: Money::new(250, Currency::EUR),
+        farm: Farm { id: id(3), name: "Hof Brühl".to_owned(), email: "hof@example.org".to_owned() },
+    };
+    Facts {
+        customer_id: id(1),
+        email: "ana@example.org".to_owned(),
+        payment_token: "tok_success".to_owned(),
+        lines: vec![line(20, "Äpfel"), line(21, "Eggs \"free\" 🥚")],
+        total: Money::new(1_000, Currency::EUR),
+    }
+}
+
+fn failure() -> Failure {
+    Failure { reason: "OUT_OF_STOCK".to_owned(), message: "Eggs: 2 wanted, 1 available".to_owned() }
+}
+
+fn of_orders() -> Vec<(&'static str, OrderEvent)> {
+    let (customer_id, email) = (id(1), "ana@example.org".to_owned());
+    let cancelled = |after_completion| OrderEvent::OrderCancelled {
+        failure: Failure { reason: "CANCELLED_BY_CUSTOMER".to_owned(), message: "too late".to_owned() },
+        after_completion,
+        customer_id,
+        email: email.clone(),
+    };
+    vec![
+        ("", OrderEvent::OrderPlaced { facts: Arc::new(facts()), fingerprint: "9f86d081".to_owned() }),
+        ("", OrderEvent::ProductsReserved),
+        ("", OrderEvent::OrderConfirmed),
+        ("", OrderEvent::OrderCompleted),
+        ("", OrderEvent::CancellationStarted { reason: "too late".to_owned() }),
+        ("", OrderEvent::OrderFailed { failure: failure(), customer_id, email: email.clone() }),
+        ("", cancelled(false)),
+        ("after_completion", cancelled(true)),
+    ]
+}
+
+/// Everything that participants are asked.
+fn requests() -> Vec<(&'static str, Request)> {
+    let (order_id, reservation_id, payment_id) = (id(10), id(11), id(12));
+    let notify = |telling| Request::Notify {
+        order_id,
+        telling,
+        customer_id: id(1),
+        email: "ana@example.org".to_owned(),
+        lines: facts().lines.iter().map(NotifiedLine::from).collect(),
+        total: facts().total,
+    };
+    let items = vec![Item { product_id: id(20), quantity: 2 }, Item { product_id: id(21), quantity: 2 }];
+    let (customer_id, amount, payment_token) = (id(1), facts().total, "tok_success".to_owned());
+    vec![
+        ("", Request::ReserveInventory { order_id, reservation_id, items }),
+        ("release", Request::ReleaseInventory { order_id, reservation_id }),
+        ("commit", Request::CommitInventory { order_id, reservation_id }),
+        ("restock", Request::RestockInventory { order_id, reservation_id }),
+        ("authorize", Request::AuthorizePayment { order_id, payment_id, customer_id, amount, payment_token }),
+        ("void", Request::VoidPayment { order_id, payment_id }),
+        ("capture", Request::CapturePayment { order_id, payment_id }),
+        ("refund", Request::RefundPayment { order_id, payment_id }),
+        ("notify", notify(Telling::Completed)),
+        ("notify_refunded", notify(Telling::Refunded)),
+    ]
+}
+
+type Event = SagaEvent<OrderProcess>;
+
+fn of_steps() -> Vec<(&'static str, Event)> {
+    let step = || StepName::new("reserve-inventory");
+    let detail = || "no answer in time".to_owned();
+    let unknown = |retry_at| Event::StepUnknown { step: step(), attempt: 2, detail: detail(), retry_at };
+    let failed = |retry_at| Event::CompensationFailed { step: step(), attempt: 3, detail: detail(), retry_at };
+    let parked = |lane| Event::Parked { step: step(), lane, detail: detail() };
+    let asked = requests().into_iter().map(|(variant, request)| {
+        let request = Shared::from(request);
+        (variant, Event::StepRequested { step: step(), attempt: 1, request, deadline: at() })
+    });
+    let undo = Shared::from(Request::ReleaseInventory { order_id: id(10), reservation_id: id(11) });
+    let mut events: Vec<_> = asked.collect();
+    events.extend([
+        ("", Event::StepSucceeded { step: step(), output: None }),
+        ("output", Event::StepSucceeded { step: step(), output: Some(Shared::from(())) }),
+        ("", Event::StepRejected { step: step(), reason: Rejection::new("OUT_OF_STOCK", "Eggs") }),
+        ("", unknown(Some(at()))),
+        ("exhausted", unknown(None)),
+        ("", Event::CompensationRequested { step: step(), attempt: 1, request: undo, deadline: at() }),
+        ("", Event::CompensationSucceeded { step: step() }),
+        ("", failed(Some(at()))),
+        ("exhausted", failed(None)),
+        ("", parked(Lane::Forward)),
+        ("undo", parked(Lane::Undo)),
+    ]);
+    events
+}
+
+fn of_sagas() -> Vec<(&'static str, Event)> {
+    let reference = r#"{"name":"place-order","version":1,"hash":"HASH"}"#.replace("HASH", &"5e".repeat(32));
+    let definition = serde_json::from_str(&reference).unwrap();
+    let input = OrderFacts { order_id: id(10), reservation_id: id(11), payment_id: id(12), facts: facts() };
+    let step = || StepName::new("reserve-inventory");
+    let (actor, reason) = (|| Actor::new("operator:ana"), || "looked into it".to_owned());
+    let causes = || {
+        let rejection = Rejection::new("OUT_OF_STOCK", "Eggs");
+        [
+            ("", CompensationCause::Rejected { step: step(), rejection }),
+            ("exhausted", CompensationCause::Exhausted { step: step(), detail: "no answer".to_owned() }),
+            ("cancelled", CompensationCause::Cancelled { reason: reason(), actor: Actor::new("customer:1") }),
+        ]
+    };
+    let mut events = of_steps();
+    events.extend(causes().map(|(variant, cause)| (variant, Event::CompensationStarted { cause })));
+    events.extend(causes().map(|(variant, cause)| (variant, Event::Compensated { cause })));
+    events.extend([
+        ("", Event::Started { definition, input: Shared::from(input) }),
+        ("", Event::CancelRequested { reason: reason(), actor: actor() }),
+        ("", Event::Resumed { actor: actor(), reason: reason() }),
+        ("", Event::Abandoned { actor: actor(), reason: reason(), owed: vec![step()] }),
+        ("nothing_owed", Event::Abandoned { actor: actor(), reason: reason(), owed: Vec::new() }),
+        ("", Event::Completed),
+    ]);
+    events
+}
+
+#[test]
+fn every_event_of_an_order_is_read_as_it_was_released() {
+    golden::check::<Order>(folder(), &of_orders()).unwrap_or_else(|findings| panic!("{findings}"));
+}
+
+#[test]
+fn every_event_of_an_orders_sagas_is_read_as_it_was_released() {
+    golden::check::<Saga<OrderProcess>>(folder(), &of_sagas()).unwrap_or_else(|findings| panic!("{findings}"));
+}
