@@ -16,6 +16,7 @@ pub mod domain;
 pub mod grpc;
 pub mod handler;
 pub mod messages;
+pub mod processor;
 pub mod projections;
 pub mod provider;
 pub mod sandbox;
@@ -42,10 +43,12 @@ use tonic::service::RoutesBuilder;
 
 pub use config::Config;
 
+use crate::config::Provider;
 use crate::domain::Payment;
 use crate::grpc::Questions;
 use crate::handler::Payments;
 use crate::messages::Orders;
+use crate::processor::Processor;
 use crate::projections::payments::{PaymentList, PaymentProjection};
 use crate::provider::PaymentProvider;
 use crate::sandbox::Sandbox;
@@ -88,11 +91,8 @@ pub fn projections() -> Vec<Box<dyn Projection>> {
 /// # Errors
 /// [`StartError`]: it cannot run with this configuration.
 pub async fn run(config: Config, listener: TcpListener, around: Surroundings) -> Result<bool, StartError> {
-    let books = sandbox_pool(&config.common, config.sandbox_connections_max)?;
     let mut service = Service::start(Schema::new(NAME, &migrator()), &config.common, around).await?;
-    let (sandbox, moving_money) = Sandbox::new(books, config.sandbox_latency);
-    service.tasks.spawn("sandbox provider", moving_money);
-    let provider: Arc<dyn PaymentProvider> = Arc::new(sandbox);
+    let provider = provider(config.provider, &config.common, &mut service)?;
 
     let relay = service.relay(RELAY);
     let (nudge, _) = service.project(PaymentProjection);
@@ -110,6 +110,20 @@ pub async fn run(config: Config, listener: TcpListener, around: Surroundings) ->
     routes.add_service(PaymentServiceServer::new(questions.clone()).max_decoding_message_size(limit));
     routes.add_service(PaymentQueryServiceServer::new(questions).max_decoding_message_size(limit));
     Ok(service.serve(listener, routes, SERVICES).await)
+}
+
+fn provider(chosen: Provider, common: &Common, service: &mut Service) -> Result<Arc<dyn PaymentProvider>, StartError> {
+    match chosen {
+        Provider::Sandbox { latency, connections_max } => {
+            let (sandbox, moving_money) = Sandbox::new(sandbox_pool(common, connections_max)?, latency);
+            service.tasks.spawn("sandbox provider", moving_money);
+            Ok(Arc::new(sandbox))
+        }
+        Provider::Processor(options) => {
+            let processor = Processor::new(options);
+            Ok(Arc::new(processor.map_err(|error| StartError::Peer(error.to_string()))?))
+        }
+    }
 }
 
 /// The sandbox's own way into the database: it shares the server with payment, and nothing else.

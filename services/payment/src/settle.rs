@@ -14,7 +14,7 @@ use chassis::service::submit_not_handled;
 use eventstore::Cause;
 use eventstore::worker::{SubmitError, WorkerHandle};
 use tokio::sync::Semaphore;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tracing::{debug, warn};
 use uuid::Uuid;
 
@@ -148,8 +148,6 @@ impl Settler {
                 sleep(backoff(*unanswered)).await;
             }
             let (label, called) = self.call(payment_id, &effect).await;
-            metrics::counter!("farmera_payment_provider_calls_total", "operation" => label, "outcome" => word(&called))
-                .increment(1);
             let failed = match called {
                 Ok(charge) => return Ok(outcome(&effect, charge)),
                 Err(failed) => failed,
@@ -196,6 +194,7 @@ impl Settler {
             return ("none", Err(ProviderError::Unanswered("stopping".to_owned())));
         };
         let provider = &*self.provider;
+        let started = Instant::now();
         let key = |operation, epoch| Key { payment_id, operation, epoch };
         let (label, call) = match effect {
             Effect::Authorize { epoch, amount, token } => {
@@ -220,7 +219,11 @@ impl Settler {
             }
         };
         let late = || Err(ProviderError::Unanswered(format!("nothing within {:?}", self.patience.timeout)));
-        (label, call.unwrap_or_else(|_| late()))
+        let called = call.unwrap_or_else(|_| late());
+        let labels = [("operation", label), ("outcome", word(&called))];
+        metrics::counter!("farmera_payment_provider_calls_total", &labels).increment(1);
+        metrics::histogram!("farmera_payment_provider_call_seconds", &labels).record(started.elapsed().as_secs_f64());
+        (label, called)
     }
 }
 

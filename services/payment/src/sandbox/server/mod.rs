@@ -26,6 +26,7 @@ mod entry;
 mod journal;
 mod ledger;
 mod routes;
+mod tally;
 #[cfg(test)]
 mod tests;
 mod weather;
@@ -45,6 +46,7 @@ use journal::Journal;
 pub use journal::{JournalError, read as read_journal};
 use ledger::Ledger;
 use routes::Place;
+pub use tally::{Tally, tally};
 use weather::Sky;
 pub use weather::{BadRate, Fired, Weather};
 
