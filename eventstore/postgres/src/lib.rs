@@ -29,6 +29,7 @@ mod connections;
 mod fault;
 mod options;
 mod outbox;
+mod planted;
 mod read;
 mod resolve;
 mod snapshots;

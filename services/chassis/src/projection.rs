@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use eventstore::worker::CommitListener;
 use eventstore::{Category, Committed, Cursor, DecodeError, EventStore, ReadError, Recorded, TxId};
+use faults::Plant;
 use sqlx::postgres::{PgConnection, PgPool};
 use tokio::sync::{Notify, watch};
 use tokio::time::{sleep, timeout};
@@ -187,6 +188,10 @@ impl<P: Projection> Follower<P> {
             // First, so that its row lock keeps other replicas from applying the same events.
             if !move_cursor(&mut connection, self.projection.name(), from, to).await? {
                 return Err(ProjectionError::Overtaken);
+            }
+            if faults::planted(Plant::CursorBeforeRows) {
+                sqlx::query("commit").execute(&mut connection).await?;
+                sqlx::query("begin").execute(&mut connection).await?;
             }
             self.projection.apply(&mut connection, events).await?;
             sqlx::query("commit").execute(&mut connection).await?;

@@ -11,6 +11,7 @@ use async_nats::HeaderMap;
 use async_nats::jetstream::consumer::{self, pull};
 use async_nats::jetstream::{AckKind, Message};
 use eventstore::DeadLetter;
+use faults::{Plant, Point};
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use tracing::{debug, error, warn};
@@ -88,6 +89,7 @@ pub async fn run(
         match open(&spec, &broker).await {
             Ok(messages) => {
                 component.up();
+                faults::reach(Point::ReceiveBefore);
                 listen(&spec, messages, &*react, &mut shutdown).await;
             }
             Err(reason) => {
@@ -141,6 +143,10 @@ async fn listen(spec: &ConsumerSpec, mut messages: pull::Stream, react: &dyn Rea
 }
 
 async fn handle(spec: &ConsumerSpec, message: Message, react: &dyn React) {
+    faults::reach(Point::ReceiveAfter);
+    if faults::planted(Plant::AckBeforeCommit) {
+        drop(message.ack().await);
+    }
     let none = HeaderMap::new();
     let headers = message.headers.as_ref().unwrap_or(&none);
     let handled = match Incoming::open(&message.subject, headers, &message.payload) {
@@ -148,6 +154,7 @@ async fn handle(spec: &ConsumerSpec, message: Message, react: &dyn React) {
         Err(malformed) => Err(malformed.into()),
     };
     let handled = match handled {
+        Err(NotHandled::Poison(_)) if faults::planted(Plant::PoisonDropped) => Ok(()),
         Err(NotHandled::Poison(reason)) => {
             error!(consumer = spec.durable, subject = %message.subject, reason, "a message cannot be handled and is parked");
             metrics::counter!("farmera_dead_letters_total", "consumer" => spec.durable).increment(1);
@@ -163,7 +170,10 @@ async fn handle(spec: &ConsumerSpec, message: Message, react: &dyn React) {
             AckKind::Nak(Some(delay))
         }
     };
-    if let Err(failed) = message.ack_with(ack).await {
+    faults::reach(Point::AckBefore);
+    let acknowledged = message.ack_with(ack).await;
+    faults::reach(Point::AckAfter);
+    if let Err(failed) = acknowledged {
         debug!(
             consumer = spec.durable,
             error = &*failed as &dyn std::error::Error,

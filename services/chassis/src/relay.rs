@@ -19,6 +19,7 @@ use std::time::Duration;
 use async_nats::jetstream::context::PublishAckFuture;
 use eventstore::worker::CommitListener;
 use eventstore::{Category, Committed, DecodeError, EventStore, ReadError, Recorded, TxId};
+use faults::{Plant, Point};
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt as _, StreamExt as _, future};
 use tokio::sync::mpsc;
@@ -123,6 +124,7 @@ impl Outlet {
             let txs = self.store.outbox_pending(age, SWEEP_TRANSACTIONS).await?;
             let Some(last) = txs.last().copied() else { return Ok(swept) };
             let events = self.store.read_transactions(&txs, self.spec.categories).await?;
+            faults::reach(Point::SweepBefore);
             let mut acks = Vec::new();
             let mut untold = Vec::new();
             for event in &events {
@@ -136,6 +138,7 @@ impl Outlet {
             if acknowledged.iter().any(Result::is_err) {
                 return Err(SweepError::Unacknowledged);
             }
+            faults::reach(Point::SweepAfter);
             let told: Vec<TxId> = txs.iter().copied().filter(|tx| !untold.contains(tx)).collect();
             self.store.outbox_published(&told).await?;
             swept += told.len();
@@ -271,13 +274,21 @@ impl Relay {
                 (Some(tx), sealed)
             }
         };
+        if let Some(tx) = tx.filter(|_| faults::planted(Plant::OutboxBeforeAck)) {
+            self.acknowledged((Some(tx), true));
+        }
         let mut acks = Vec::with_capacity(sealed.len());
         for sealed in sealed {
+            faults::reach(Point::PublishBefore);
             match self.outlet.publish(sealed).await {
-                Some(ack) => acks.push(ack),
+                Some(ack) => {
+                    faults::reach(Point::PublishAfter);
+                    acks.push(ack);
+                }
                 None => return,
             }
         }
+        faults::reach(Point::PubAckBefore);
         let all = future::join_all(acks.into_iter().map(IntoFuture::into_future));
         self.unacknowledged.push(all.map(move |acks| (tx, acks.iter().all(Result::is_ok))).boxed());
     }
@@ -285,6 +296,7 @@ impl Relay {
     fn acknowledged(&mut self, (tx, all): (Option<TxId>, bool)) {
         match tx {
             Some(tx) if all => {
+                faults::reach(Point::PubAckAfter);
                 if self.marks.is_empty() {
                     self.mark_at = Instant::now() + MARK_DELAY;
                 }
@@ -300,11 +312,12 @@ impl Relay {
 
     async fn mark(&mut self) {
         let txs = std::mem::take(&mut self.marks);
-        if let Err(failed) = self.outlet.store.outbox_published(&txs).await {
-            warn!(
+        match self.outlet.store.outbox_published(&txs).await {
+            Ok(()) => faults::reach(Point::OutboxAfter),
+            Err(failed) => warn!(
                 error = &failed as &dyn std::error::Error,
                 "published messages stay in the outbox and will go out again"
-            );
+            ),
         }
     }
 
