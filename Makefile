@@ -1,7 +1,7 @@
 # The front door. `make` alone lists what there is.
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up test bench fmt lint
+.PHONY: help install demo up test chaos plants bench fmt lint
 
 CARGO ?= cargo
 RUN := $(CARGO) run --quiet --locked --package farmera --
@@ -24,6 +24,12 @@ up: install ## Run everything on this machine until Ctrl-C (UP="--fresh" wipes, 
 
 test: install ## Run every test
 	$(CARGO) test --workspace --locked --quiet
+
+chaos: install ## Kill, wipe, cut and repeat under load, then judge from outside (CHAOS="--seed 1 --orders 100000", "--help")
+	@$(CARGO) run --quiet --locked --package chaos -- $(CHAOS)
+
+plants: install ## Plant each known bug in turn and see that a test notices
+	@$(CARGO) run --quiet --locked --package chaos -- plants
 
 bench: install ## Measure: 20,000 orders at a concurrency of 256, then 500 one at a time (release build)
 	@$(CARGO) build --release --locked --package farmera

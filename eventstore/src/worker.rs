@@ -6,12 +6,16 @@
 use std::fmt::Debug;
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
+use faults::{Plant, Point};
 use tokio::sync::{mpsc, oneshot};
 use tracing::{debug, error, warn};
 
 use crate::keeper::{Drafts, Keeper, count};
+use crate::unit::record_of;
 use crate::{
-    Cache, Cause, Clock, CommitError, Committed, DeadLetter, EventStore, IdSource, Need, ReadError, Recorded, Unit,
+    Append, Cache, Cause, Clock, Commit, CommitError, Committed, Cursor, DeadLetter, EventStore, IdSource, Need,
+    ReadError, Recorded, Unit,
 };
 
 /// The rules of a service: what an input leads to. Pure; everything it may use is in the [`Unit`].
@@ -240,7 +244,9 @@ impl<H: Handler> Worker<H> {
         let shell = &self.shell;
         let mut unit = Unit::new(&mut self.cache, &*shell.ids, &*shell.clock, first.cause.clone());
         for _ in 0..self.limits.attempts_max {
+            faults::reach(Point::InboxBefore);
             *outputs = decide(&self.handler, &mut unit, batch);
+            faults::reach(Point::InboxAfter);
             match complete(&*shell.store, &mut unit).await {
                 Ok(true) => {}
                 Ok(false) => continue,
@@ -250,8 +256,13 @@ impl<H: Handler> Worker<H> {
             if commit.is_empty() {
                 return Verdict::Stored(None);
             }
+            if faults::planted(Plant::PublishBeforeCommit) {
+                shell.foretell(&commit, unit.now());
+            }
+            faults::reach(Point::AppendBefore);
             match shell.store.commit(commit).await {
                 Ok(committed) => {
+                    faults::reach(Point::AppendAfter);
                     unit.overdue(self.limits.snapshot_every).into_iter().for_each(|draft| drafts.offer(draft));
                     shell.committed(unit, committed);
                     return Verdict::Stored(Some(committed));
@@ -270,6 +281,13 @@ impl<H: Handler> Worker<H> {
 }
 
 impl Shell {
+    /// The bug [`Plant::PublishBeforeCommit`].
+    fn foretell(&self, commit: &Commit, now: DateTime<Utc>) {
+        let committed = Committed { last: Cursor::START, now };
+        let recorded: Arc<[Recorded]> = commit.appends.iter().flat_map(|append| foretold(append, committed)).collect();
+        self.listeners.iter().for_each(|listener| listener.committed(&recorded, committed));
+    }
+
     fn committed(&self, unit: Unit<'_>, committed: Committed) {
         self.clock.observe(committed.now);
         let recorded: Arc<[Recorded]> = unit.into_recorded(committed).into();
@@ -277,6 +295,13 @@ impl Shell {
             self.listeners.iter().for_each(|listener| listener.committed(&recorded, committed));
         }
     }
+}
+
+fn foretold(append: &Append, committed: Committed) -> impl Iterator<Item = Recorded> {
+    let events = append.events().iter().cloned().zip(append.digests().iter().copied()).enumerate();
+    events.map(move |(index, (event, digest))| {
+        record_of(append.stream, append.expected.plus(index + 1), event, digest, committed)
+    })
 }
 
 type Outputs<H> = Vec<Result<Option<<H as Handler>::Output>, SubmitError<<H as Handler>::Error>>>;

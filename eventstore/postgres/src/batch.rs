@@ -45,6 +45,16 @@ impl Batch {
         &self.appends
     }
 
+    /// For `Plant::ExpectedVersionIgnored` alone.
+    pub(crate) fn appends_mut(&mut self) -> &mut [Append] {
+        &mut self.appends
+    }
+
+    /// For `Plant::InboxOutsideTransaction` alone.
+    pub(crate) fn forget_inbox(&mut self) {
+        self.inbox.clear();
+    }
+
     pub(crate) fn inbox(&self) -> &[eventstore::InboxEntry] {
         &self.inbox
     }

@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use eventstore::{Commit, CommitError, Committed, Cursor};
+use faults::{Plant, Point};
 use sqlx::Row;
 use sqlx::postgres::PgRow;
 use tokio::time::{sleep, timeout};
@@ -174,7 +175,13 @@ impl PostgresStore {
     /// Sends the commit until it is known to be stored or not, within the caller's deadline.
     pub(crate) async fn commit_batch(&self, commit: Commit) -> Result<Committed, CommitError> {
         commit.check().map_err(|reason| CommitError::Refused(reason.into()))?;
-        let batch = Batch::new(commit);
+        let mut batch = Batch::new(commit);
+        if faults::planted(Plant::ExpectedVersionIgnored) {
+            self.expect_what_is_there(&mut batch).await?;
+        }
+        if faults::planted(Plant::InboxOutsideTransaction) {
+            self.note_as_handled(&mut batch).await?;
+        }
         let mut lost = 0;
         for attempt in 0..ATTEMPTS_MAX {
             let fault = match self.attempt(&batch).await {
@@ -183,7 +190,12 @@ impl PostgresStore {
                 Err(fault) => fault,
             };
             match fault {
-                Fault::Taken if lost > 0 => return self.own_or_obstacle(&batch).await,
+                Fault::Taken if faults::planted(Plant::SwallowConflict) => {
+                    return Ok(Committed { last: Cursor::START, now: DateTime::UNIX_EPOCH });
+                }
+                Fault::Taken if lost > 0 && !faults::planted(Plant::LostAnswerIsConflict) => {
+                    return self.own_or_obstacle(&batch).await;
+                }
                 Fault::Taken => return Err(self.find_obstacle(&batch).await),
                 Fault::Refused(error) => return Err(CommitError::Refused(error.into())),
                 Fault::Unavailable(error) => return Err(commit_unavailable(error)),
@@ -191,6 +203,9 @@ impl PostgresStore {
                 Fault::Unknown(error) => {
                     tracing::warn!(%error, attempt, "the answer to a commit was lost");
                     lost += 1;
+                    if faults::planted(Plant::LostAnswerIsConflict) {
+                        continue;
+                    }
                     if let Some(committed) = self.find_own(&batch).await? {
                         return Ok(committed);
                     }
@@ -203,6 +218,7 @@ impl PostgresStore {
     }
 
     async fn attempt(&self, batch: &Batch) -> Result<Attempt, Fault> {
+        faults::reach(Point::CommitBefore);
         let run = self.connections.run(batch.bind(sqlx::query(statement(batch.parts()))));
         let rows = match timeout(self.attempt_timeout, run).await {
             Ok(Ok(rows)) => rows,
@@ -210,6 +226,7 @@ impl PostgresStore {
             Ok(Err(RunError::Sent(error))) => return Err(Fault::of(error)),
             Err(_) => return Err(Fault::Unknown(lost_answer())),
         };
+        faults::reach(Point::CommitAfter);
         let row = rows.first().ok_or(Fault::Unknown(sqlx::Error::RowNotFound))?;
         if row.try_get("obstacle").map_err(Fault::Unknown)? {
             return Ok(Attempt::Obstacle);

@@ -31,6 +31,7 @@ mod fault;
 mod letters;
 mod options;
 mod outbox;
+mod planted;
 mod read;
 mod resolve;
 mod sessions;

@@ -1,6 +1,7 @@
 use eventstore::{
     Actor, Category, Cause, Cursor, Digest, EventId, ReadError, Recorded, StreamId, TraceContext, TxId, Version,
 };
+use faults::Plant;
 use sqlx::Row;
 use sqlx::postgres::PgRow;
 
@@ -70,6 +71,43 @@ order by event.tx, event.position
 limit $4"
 );
 
+/// The bug [`Plant::CursorOnPosition`].
+const READ_LOG_BY_POSITION: &str = concat!(
+    "
+select ",
+    event_columns!(),
+    "
+from event
+where ($1::xid8 is not null and event.position > $2::int8)
+and event.tx < pg_snapshot_xmin(pg_current_snapshot())
+and event.category = any($3::text[])
+order by event.position
+limit $4"
+);
+
+/// The bug [`Plant::NoOpenTransactionBarrier`].
+const READ_LOG_UNBARRED: &str = concat!(
+    "
+select ",
+    event_columns!(),
+    "
+from event
+where (event.tx, event.position) > ($1::xid8, $2::int8)
+and event.category = any($3::text[])
+order by event.tx, event.position
+limit $4"
+);
+
+fn read_log() -> &'static str {
+    if faults::planted(Plant::CursorOnPosition) {
+        READ_LOG_BY_POSITION
+    } else if faults::planted(Plant::NoOpenTransactionBarrier) {
+        READ_LOG_UNBARRED
+    } else {
+        READ_LOG
+    }
+}
+
 /// No look at open transactions: these are named by outbox rows that were visible, so all their events are.
 const READ_TRANSACTIONS: &str = concat!(
     "
@@ -120,7 +158,7 @@ impl PostgresStore {
         let limit = to_i64(limit.clamp(1, 10_000) as u64);
         let names = names(categories);
         let position = to_i64(after.position);
-        let statement = || sqlx::query(READ_LOG).bind(Xid8(after.tx)).bind(position).bind(&names).bind(limit);
+        let statement = || sqlx::query(read_log()).bind(Xid8(after.tx)).bind(position).bind(&names).bind(limit);
         all_recorded(&self.read(statement).await?, categories)
     }
 

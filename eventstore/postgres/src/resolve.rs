@@ -28,7 +28,7 @@ join inbox using (consumer, message)
 order by ordinal
 limit 1";
 
-const FIND_VERSIONS: &str = "
+pub(crate) const FIND_VERSIONS: &str = "
 select
     coalesce(
         (
@@ -87,7 +87,7 @@ impl PostgresStore {
         }
     }
 
-    async fn find_handled<'b>(&self, batch: &'b Batch) -> Result<Option<&'b InboxEntry>, sqlx::Error> {
+    pub(crate) async fn find_handled<'b>(&self, batch: &'b Batch) -> Result<Option<&'b InboxEntry>, sqlx::Error> {
         if batch.inbox().is_empty() {
             return Ok(None);
         }

@@ -1,6 +1,9 @@
 mod loading;
 mod shell;
 
+#[cfg(feature = "worker")]
+pub(crate) use self::shell::record_of;
+
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 

@@ -256,7 +256,13 @@ impl Staged {
     }
 }
 
-fn record_of(stream: StreamId, version: Version, event: NewEvent, digest: Digest, committed: Committed) -> Recorded {
+pub(crate) fn record_of(
+    stream: StreamId,
+    version: Version,
+    event: NewEvent,
+    digest: Digest,
+    committed: Committed,
+) -> Recorded {
     Recorded {
         stream,
         version,

@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
 use eventstore::{Aggregate, Need, Unit};
+use faults::{Plant, Point};
 use saga::{Input, Library, Process, Refusal, Saga, SagaEvent, UnknownDefinition, decide};
 use uuid::Uuid;
 
@@ -88,7 +89,9 @@ impl<P: Process> Engine<P> {
         unit.timer_claimed(Saga::<P>::stream(saga_id));
         unit.correlate(saga_id);
         unit.record::<Saga<P>>(saga_id, &events)?;
-        arm::<P>(unit, saga_id)?;
+        if !faults::planted(Plant::TimerNotRearmed) {
+            arm::<P>(unit, saga_id)?;
+        }
         Ok(events)
     }
 
@@ -119,6 +122,9 @@ impl<P: Process> Engine<P> {
             unit.correlate(saga_id);
             unit.record::<Saga<P>>(saga_id, &events)?;
             arm::<P>(unit, saga_id)?;
+            if events.iter().any(|event| matches!(event, SagaEvent::CompensationRequested { .. })) {
+                faults::reach(Point::CompensationBefore);
+            }
         }
         Ok(events)
     }

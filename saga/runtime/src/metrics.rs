@@ -3,6 +3,7 @@ use std::sync::Arc;
 
 use eventstore::worker::CommitListener;
 use eventstore::{Aggregate, Committed, Recorded};
+use faults::Point;
 use saga::{Process, Saga};
 
 /// Counts what becomes of sagas. A listener, so that what is decided twice and stored once is counted once.
@@ -26,6 +27,7 @@ impl<P: Process> CommitListener for SagaMetrics<P> {
                 "SagaCompleted" => ended("completed"),
                 "SagaCompensated" => ended("compensated"),
                 "SagaAbandoned" => ended("abandoned"),
+                "CompensationRequested" => faults::reach(Point::CompensationAfter),
                 _ => {} // names of events, not a variant of ours: most of them say nothing of the saga as a whole
             }
         }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use eventstore::{Aggregate, Category, Clock, EventStore, ReadError};
+use faults::Point;
 use saga::{Process, Saga};
 use tokio::sync::watch;
 use tracing::warn;
@@ -92,12 +93,19 @@ impl<P: Process, W: SagaWaker> TimerLoop<P, W> {
     /// [`ReadError`]: nothing was claimed. A saga that cannot be woken is no error, it is counted.
     pub async fn fire_once(&self) -> Result<Fired, ReadError> {
         let categories: [Category; 1] = [Saga::<P>::CATEGORY];
+        faults::reach(Point::TimerClaimBefore);
         let timers = self.store.claim_due_timers(&categories, self.limits.claimed_max, self.limits.lease).await?;
+        if !timers.due.is_empty() {
+            faults::reach(Point::TimerClaimAfter);
+        }
         self.clock.observe(timers.now);
         let overdue = timers.due.first().map_or(Duration::ZERO, |timer| span(timer.due, timers.now));
         metrics::gauge!("farmera_timer_overdue_seconds").set(overdue.as_secs_f64());
         metrics::counter!("farmera_timer_fired_total").increment(timers.due.len() as u64);
         let failed = wake_all(&self.waker, timers.due.iter().map(|timer| timer.stream.id)).await;
+        if !timers.due.is_empty() {
+            faults::reach(Point::TimerFireAfter);
+        }
         let quiet_for = timers.next.map(|next| span(timers.now, next));
         Ok(Fired { claimed: timers.due.len(), failed, quiet_for })
     }

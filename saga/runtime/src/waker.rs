@@ -2,6 +2,7 @@ use std::error::Error;
 use std::future::Future;
 use std::sync::Arc;
 
+use faults::Point;
 use tokio::task::JoinSet;
 use tracing::warn;
 use uuid::Uuid;
@@ -23,7 +24,10 @@ pub(crate) async fn wake_all<W: SagaWaker>(waker: &Arc<W>, sagas: impl IntoItera
     let mut wakes = JoinSet::new();
     for saga_id in sagas {
         let waker = Arc::clone(waker);
-        wakes.spawn(async move { (saga_id, waker.wake(saga_id).await) });
+        wakes.spawn(async move {
+            faults::reach(Point::TimerFireBefore);
+            (saga_id, waker.wake(saga_id).await)
+        });
     }
     let mut failed = 0;
     while let Some(woken) = wakes.join_next().await {

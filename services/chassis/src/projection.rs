@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use eventstore::worker::CommitListener;
 use eventstore::{Category, Clock, Committed, Cursor, DecodeError, EventStore, ReadError, Recorded, TxId};
+use faults::Plant;
 use sqlx::postgres::{PgConnection, PgPool};
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep, timeout};
@@ -250,6 +251,10 @@ impl<P: Projection> Follower<P> {
             // First, so that its row lock keeps other replicas from applying the same events.
             if !move_cursor(&mut connection, self.projection.name(), from, to).await? {
                 return Err(ProjectionError::Overtaken);
+            }
+            if faults::planted(Plant::CursorBeforeRows) {
+                sqlx::query("commit").execute(&mut connection).await?;
+                sqlx::query("begin").execute(&mut connection).await?;
             }
             let parked = parked::of(&mut connection, &self.projection).await?;
             let sieved = parked::sieve(events, &parked, stops);

@@ -13,6 +13,7 @@ use chassis::reactor::NotHandled;
 use chassis::service::submit_not_handled;
 use eventstore::Cause;
 use eventstore::worker::{SubmitError, WorkerHandle};
+use faults::Plant;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{debug, warn};
@@ -142,7 +143,7 @@ impl Settler {
     }
 
     /// Runs one effect and says what came of it. A look into the books is repeated here until it is answered.
-    async fn run(&self, payment_id: Uuid, effect: Effect, unanswered: &mut u32) -> Result<Outcome, NotHandled> {
+    async fn run(&self, payment_id: Uuid, mut effect: Effect, unanswered: &mut u32) -> Result<Outcome, NotHandled> {
         loop {
             if *unanswered > 0 {
                 sleep(backoff(*unanswered)).await;
@@ -160,9 +161,11 @@ impl Settler {
                         return Err(NotHandled::Later(failed.to_string()));
                     }
                     match operation(&effect) {
+                        Some(_) if faults::planted(Plant::ChargeWithNewKey) => effect = with_new_key(effect),
                         Some((operation, _)) => return Ok(Outcome::Unanswered(operation)),
-                        None => continue,
+                        None => {}
                     }
+                    continue;
                 }
                 (Effect::Authorize { .. }, ProviderError::Refused(refusal)) => {
                     return Ok(Outcome::Declined(refusal.clone()));
@@ -224,6 +227,14 @@ impl Settler {
         metrics::counter!("farmera_payment_provider_calls_total", &labels).increment(1);
         metrics::histogram!("farmera_payment_provider_call_seconds", &labels).record(started.elapsed().as_secs_f64());
         (label, called)
+    }
+}
+
+/// The bug [`Plant::ChargeWithNewKey`].
+fn with_new_key(effect: Effect) -> Effect {
+    match effect {
+        Effect::Authorize { epoch, amount, token } => Effect::Authorize { epoch: epoch + 1, amount, token },
+        other @ (Effect::Capture { .. } | Effect::Void { .. } | Effect::Refund { .. } | Effect::Lookup { .. }) => other,
     }
 }
 

@@ -2,6 +2,7 @@
 
 use eventstore::worker::Handler;
 use eventstore::{Need, Unit, Version};
+use faults::Plant;
 use uuid::Uuid;
 
 use crate::domain::{
@@ -120,10 +121,16 @@ impl ProductsHandler {
             }
             Wish::Release | Wish::Commit | Wish::Restock => unit.get::<Reservation>(id)?,
         };
+        let unknown = *reservation == Reservation::default();
+        if unknown && matches!(request.wish, Wish::Release) && faults::planted(Plant::NoBarrier) {
+            return Ok(Output::Answered);
+        }
         let event = match domain::decide(reservation, request)? {
             Decision::Hold(lines) => self.hold(unit, request, &lines)?,
             Decision::Settle(step, lines, event) => {
-                settle(unit, id, step, &lines)?;
+                if !(matches!(request.wish, Wish::Release) && faults::planted(Plant::ReleaseWithoutEffect)) {
+                    settle(unit, id, step, &lines)?;
+                }
                 event
             }
             Decision::Record(event) => event,

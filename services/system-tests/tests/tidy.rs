@@ -64,17 +64,19 @@ fn every_package_depends_only_on_the_layers_below_it() {
     const SERVICES: [&str; 4] = ["products", "orders", "payment", "notification"];
     let below: BTreeMap<&str, Vec<&str>> = BTreeMap::from([
         ("money", vec![]),
-        ("eventstore", vec![]),
+        ("faults", vec![]),
+        ("eventstore", vec!["faults"]),
         ("saga", vec!["eventstore"]),
-        ("saga-runtime", vec!["saga", "eventstore"]),
-        ("eventstore-postgres", vec!["eventstore"]),
+        ("saga-runtime", vec!["saga", "eventstore", "faults"]),
+        ("eventstore-postgres", vec!["eventstore", "faults"]),
         ("farmera-proto", vec![]),
         ("farmera-local", vec![]),
-        ("chassis", vec!["money", "eventstore", "eventstore-postgres", "farmera-proto"]),
-        ("products", vec!["money", "eventstore", "farmera-proto", "chassis"]),
-        ("payment", vec!["money", "eventstore", "farmera-proto", "chassis"]),
+        ("chassis", vec!["money", "eventstore", "eventstore-postgres", "farmera-proto", "faults"]),
+        ("products", vec!["money", "eventstore", "farmera-proto", "chassis", "faults"]),
+        ("payment", vec!["money", "eventstore", "farmera-proto", "chassis", "faults"]),
         ("notification", vec!["money", "eventstore", "farmera-proto", "chassis"]),
         ("orders", vec!["money", "eventstore", "farmera-proto", "chassis", "saga", "saga-runtime"]),
+        ("chaos", vec!["eventstore", "farmera", "farmera-local", "farmera-proto", "chassis", "faults"]),
         ("system-tests", vec![]),
     ]);
     for (package, depends_on) in dependencies() {
@@ -88,6 +90,39 @@ fn every_package_depends_only_on_the_layers_below_it() {
             assert!(!between_services, "a service never depends on another service's package: {package}, {dependency}");
         }
     }
+}
+
+/// Programs that are released are built without crash points: only the harness asks for them.
+#[test]
+fn nobody_but_the_chaos_harness_switches_crash_points_on() {
+    for manifest in files(&root(), &|path| path.file_name().is_some_and(|name| name == "Cargo.toml")) {
+        let place = shown(&manifest);
+        if place.starts_with("services/chaos/") || place.starts_with("eventstore/faults/") {
+            continue;
+        }
+        let text = fs::read_to_string(&manifest).unwrap();
+        assert!(!text.contains("planted"), "{place}: no other package may switch on `faults/planted`");
+    }
+}
+
+/// Every point and plant is somewhere in production code; a point nobody passes would never be hit.
+#[test]
+fn every_crash_point_and_every_plant_has_its_place() {
+    let names = fs::read_to_string(root().join("eventstore/faults/src/lib.rs")).unwrap();
+    let variants =
+        names.lines().filter_map(|line| line.trim().strip_suffix("\",")?.split_once(" = \"")).map(|(name, _)| name);
+    let text: String = rust_files(&root())
+        .iter()
+        .filter(|file| !shown(file).starts_with("eventstore/faults/") && !shown(file).starts_with("services/chaos/"))
+        .map(|file| fs::read_to_string(file).unwrap())
+        .collect();
+    let mut count = 0;
+    for variant in variants {
+        let stands = [format!("reach(Point::{variant})"), format!("planted(Plant::{variant})")];
+        assert!(stands.iter().any(|stand| text.contains(stand)), "{variant} stands nowhere");
+        count += 1;
+    }
+    assert!(count > 30, "the names were not found where they are expected");
 }
 
 #[test]
@@ -127,7 +162,9 @@ fn the_core_is_pure() {
 fn sql_over_events_stands_in_one_crate() {
     for file in rust_files(&root()) {
         let place = shown(&file);
-        if place.starts_with("eventstore/postgres/") || place.contains("/tests/") {
+        // The judge of chaos reads past the code that it judges.
+        let judge = place.starts_with("services/chaos/");
+        if place.starts_with("eventstore/postgres/") || place.contains("/tests/") || judge {
             continue;
         }
         let text = fs::read_to_string(&file).unwrap();

@@ -27,6 +27,7 @@ use std::time::Duration;
 use async_nats::jetstream::consumer::pull;
 use async_nats::jetstream::{AckKind, Message};
 use eventstore::{DeadLetter, DeadLetters};
+use faults::{Plant, Point};
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use tokio::time::{MissedTickBehavior, interval};
@@ -124,6 +125,7 @@ impl Reactor<'_> {
             match self.open(broker).await {
                 Ok((consumer, messages)) => {
                     component.up();
+                    faults::reach(Point::ReceiveBefore);
                     self.listen(messages, Watchdog::new(self.spec.durable, consumer), &mut shutdown).await;
                 }
                 Err(reason) => {
@@ -189,6 +191,10 @@ impl Reactor<'_> {
     }
 
     async fn handle(&self, key: Option<&str>, message: &Message) {
+        faults::reach(Point::ReceiveAfter);
+        if faults::planted(Plant::AckBeforeCommit) {
+            drop(message.ack().await);
+        }
         let ack = match self.decide(key, message).await {
             Ok(()) => AckKind::Ack,
             Err(NotHandled::Poison(reason) | NotHandled::Later(reason)) => {
@@ -197,7 +203,10 @@ impl Reactor<'_> {
                 AckKind::Nak(Some(delay))
             }
         };
-        if let Err(failed) = message.ack_with(ack).await {
+        faults::reach(Point::AckBefore);
+        let acknowledged = message.ack_with(ack).await;
+        faults::reach(Point::AckAfter);
+        if let Err(failed) = acknowledged {
             debug!(
                 consumer = self.spec.durable,
                 error = &*failed as &dyn std::error::Error,
@@ -221,6 +230,7 @@ impl Reactor<'_> {
         }
         let reason = match sound {
             Ok(incoming) => match self.react.react(incoming).await {
+                Err(NotHandled::Poison(_)) if faults::planted(Plant::PoisonDropped) => return Ok(()),
                 Err(NotHandled::Poison(reason)) => reason,
                 other => return other,
             },

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use eventstore::{ReadError, Recorded, StreamId, Transport, TxId, Version};
+use faults::{Plant, Point};
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt as _, StreamExt as _};
@@ -226,6 +227,9 @@ impl Relay {
                 self.work.push(repeating.boxed());
             }
             Handoff::Commit(events, tx) => {
+                if faults::planted(Plant::OutboxBeforeAck) {
+                    self.marks.push(tx);
+                }
                 let (parcels, complete) = self.outlet.parcels(tx, &events, at.stamp);
                 self.lanes.take(tx, parcels, complete);
             }
@@ -287,6 +291,7 @@ impl Relay {
         let last = page.txs.last().filter(|_| page.txs.len() >= PAGE);
         self.sweep = last.map(|last| (*last, age));
         if self.sweep.is_none() && self.swept > 0 {
+            faults::reach(Point::SweepAfter);
             info!(count = self.swept, "took up transactions that waited in the outbox");
             metrics::counter!("farmera_relay_swept_total").increment(self.swept as u64);
             self.swept = 0;
@@ -344,7 +349,7 @@ impl Relay {
         let Some(at) = self.at else { return };
         let outlet = &self.outlet;
         match outlet.store.told(outlet.spec.stream, at.stamp.broker_epoch, self.newest.clone(), &txs).await {
-            Ok(true) => {}
+            Ok(true) => faults::reach(Point::OutboxAfter),
             // Another relay found that the broker has lost something.
             Ok(false) => self.look_at = Instant::now(),
             Err(failed) => warn!(

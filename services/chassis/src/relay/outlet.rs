@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use async_nats::jetstream::publish::PublishAck;
 use eventstore::{ELDERS_MAX, ReadError, Recorded, Transport, TxId};
+use faults::Point;
 use tracing::{error, warn};
 
 use super::RelaySpec;
@@ -105,13 +106,21 @@ impl Outlet {
             return None;
         }
         metrics::counter!("farmera_relay_published_total").increment(1);
+        faults::reach(Point::PublishBefore);
         let published = self.broker.jetstream.publish_with_headers(sealed.subject, sealed.headers, sealed.body.into());
         let acknowledged = match published.await {
-            Ok(ack) => ack.await,
+            Ok(ack) => {
+                faults::reach(Point::PublishAfter);
+                faults::reach(Point::PubAckBefore);
+                ack.await
+            }
             Err(failed) => Err(failed),
         };
         match acknowledged {
-            Ok(ack) => Some(ack),
+            Ok(ack) => {
+                faults::reach(Point::PubAckAfter);
+                Some(ack)
+            }
             Err(failed) => {
                 warn!(
                     error = &failed as &dyn std::error::Error,
@@ -126,6 +135,9 @@ impl Outlet {
     pub(super) async fn page(&self, after: TxId, age: Duration) -> Result<Page, ReadError> {
         let txs = self.store.outbox_pending(after, age, PAGE).await?;
         let events = self.store.read_transactions(&txs, self.spec.categories).await?;
+        if !txs.is_empty() {
+            faults::reach(Point::SweepBefore);
+        }
         Ok(Page { txs, events })
     }
 
@@ -144,6 +156,6 @@ impl Outlet {
     }
 }
 
-/// An event of a newer program, or one that the broker would not take. Its transaction stays in the outbox until a program comes that knows it, and so does
-/// what follows in its stream.
+/// An event of a newer program, or one that the broker would not take. Its transaction stays in the outbox until a
+/// program comes that knows it, and so does what follows in its stream.
 struct Untellable;

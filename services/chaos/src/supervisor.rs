@@ -1,0 +1,284 @@
+//! Services as processes of their own: started, killed, started again.
+//!
+//! Each has a keeper, a task that holds the real child. It starts the service anew 50 ms after each death, whoever
+//! caused it, as a supervisor of production would; and it counts who did.
+
+use std::collections::BTreeMap;
+use std::fs::{File, OpenOptions};
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use farmera::failure::Failure;
+use farmera::services::SERVICES;
+use faults::Point;
+use tokio::process::{Child, Command};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::ground::Ground;
+
+/// Between a death and the next start.
+const RESTART_DELAY: Duration = Duration::from_millis(50);
+/// A keeper's answer: it does nothing that takes long.
+const ORDER_LIMIT: Duration = Duration::from_secs(20);
+const POLL: Duration = Duration::from_millis(20);
+const SIGKILL: i32 = 9;
+
+/// What became of one service's processes.
+#[derive(Clone, Debug, Default)]
+pub struct Tally {
+    /// Times it was started.
+    pub starts: u64,
+    /// Times we killed it.
+    pub kills: u64,
+    /// Times it died at a crash point, by point.
+    pub crashes: BTreeMap<&'static str, u64>,
+    /// Ends that nobody asked for: exit codes, signals.
+    pub unasked: Vec<String>,
+    /// The process that runs now.
+    pub pid: Option<u32>,
+}
+
+enum Order {
+    /// SIGKILL, and start again: with a crash point armed, if one is named. `hold` keeps it down.
+    Kill { armed: Option<(Point, u64)>, hold: bool, done: oneshot::Sender<()> },
+    /// Start what is held down.
+    Release { done: oneshot::Sender<()> },
+}
+
+/// All services.
+pub struct Supervisor {
+    keepers: Vec<Keeper>,
+    _tasks: JoinSet<()>,
+}
+
+/// The handle to one service's keeper.
+#[derive(Clone)]
+pub struct Keeper {
+    /// Which service.
+    pub service: &'static str,
+    orders: mpsc::Sender<Order>,
+    tally: Arc<Mutex<Tally>>,
+}
+
+impl Supervisor {
+    /// Starts every service; `extra` is added to their environment.
+    ///
+    /// # Errors
+    /// [`Failure::Setup`]: a log cannot be written.
+    pub fn start(ground: &Ground, program: &Path, extra: &[(String, String)]) -> Result<Self, Failure> {
+        let mut keepers = Vec::new();
+        let mut tasks = JoinSet::new();
+        for service in &SERVICES {
+            let mut environment = ground.environment(service.name)?;
+            environment.extend(extra.iter().cloned());
+            let (sender, orders) = mpsc::channel(16);
+            let tally = Arc::new(Mutex::new(Tally::default()));
+            let life = Life {
+                service: service.name,
+                program: program.to_owned(),
+                environment,
+                log: ground.folder.join(format!("{}.log", service.name)),
+                crash_log: ground.folder.join(format!("{}.crashes", service.name)),
+                tally: Arc::clone(&tally),
+                orders,
+            };
+            tasks.spawn(life.keep());
+            keepers.push(Keeper { service: service.name, orders: sender, tally });
+        }
+        Ok(Self { keepers, _tasks: tasks })
+    }
+
+    /// The keepers, one per service.
+    #[must_use]
+    pub fn keepers(&self) -> &[Keeper] {
+        &self.keepers
+    }
+
+    /// The keeper of `service`.
+    ///
+    /// # Errors
+    /// [`Failure::Setup`]: there is none.
+    pub fn keeper(&self, service: &str) -> Result<&Keeper, Failure> {
+        let found = self.keepers.iter().find(|keeper| keeper.service == service);
+        found.ok_or_else(|| Failure::Setup(format!("there is no service {service}")))
+    }
+}
+
+impl Keeper {
+    /// What became of it so far.
+    #[must_use]
+    pub fn tally(&self) -> Tally {
+        self.tally.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// SIGKILL; it starts again by itself.
+    pub async fn kill(&self) {
+        self.order(|done| Order::Kill { armed: None, hold: false, done }).await;
+    }
+
+    /// SIGKILL; it stays down until [`Keeper::release`].
+    pub async fn hold(&self) {
+        self.order(|done| Order::Kill { armed: None, hold: true, done }).await;
+    }
+
+    /// Starts what is held down.
+    pub async fn release(&self) {
+        self.order(|done| Order::Release { done }).await;
+    }
+
+    /// Starts it anew so that it dies at the `nth` pass of `point`. True when it did so within `limit`.
+    pub async fn die_at(&self, point: Point, nth: u64, limit: Duration) -> bool {
+        let count = || self.tally().crashes.get(point.name()).copied().unwrap_or(0);
+        let before = count();
+        self.order(|done| Order::Kill { armed: Some((point, nth)), hold: false, done }).await;
+        let deadline = Instant::now() + limit;
+        while Instant::now() < deadline {
+            if count() > before {
+                return true;
+            }
+            sleep(POLL).await;
+        }
+        false
+    }
+
+    async fn order(&self, order: impl FnOnce(oneshot::Sender<()>) -> Order) {
+        let (done, heard) = oneshot::channel();
+        if self.orders.send(order(done)).await.is_ok() {
+            drop(timeout(ORDER_LIMIT, heard).await);
+        }
+    }
+}
+
+/// One service, from process to process.
+struct Life {
+    service: &'static str,
+    program: PathBuf,
+    environment: Vec<(String, String)>,
+    log: PathBuf,
+    crash_log: PathBuf,
+    tally: Arc<Mutex<Tally>>,
+    orders: mpsc::Receiver<Order>,
+}
+
+impl Life {
+    async fn keep(mut self) {
+        let mut armed = None;
+        loop {
+            let crashes_before = crashes(&self.crash_log).len();
+            let mut child = match self.start(armed.take()) {
+                Ok(child) => child,
+                Err(error) => {
+                    self.note(|tally| tally.unasked.push(format!("cannot start: {error}")));
+                    sleep(RESTART_DELAY).await;
+                    continue;
+                }
+            };
+            // Held, because waiting for a child would close it, and the service ends with its standard input.
+            let _held = child.stdin.take();
+            let order = tokio::select! {
+                status = child.wait() => {
+                    let status = status.map_or_else(|error| error.to_string(), |status| match status.signal() {
+                        Some(signal) => format!("signal {signal}"),
+                        None => status.to_string(),
+                    });
+                    self.ended_by_itself(crashes_before, status);
+                    None
+                }
+                order = self.orders.recv() => match order {
+                    Some(order) => Some(order),
+                    None => return,
+                },
+            };
+            match order {
+                None => sleep(RESTART_DELAY).await,
+                Some(Order::Release { done }) => {
+                    // It runs; the child is dropped below only when we killed it.
+                    drop(done.send(()));
+                    drop(child.kill().await);
+                }
+                Some(Order::Kill { armed: next, hold, done }) => {
+                    drop(child.kill().await);
+                    self.note(|tally| {
+                        tally.kills += 1;
+                        tally.pid = None;
+                    });
+                    armed = next;
+                    drop(done.send(()));
+                    if hold && !self.held().await {
+                        return;
+                    }
+                    sleep(RESTART_DELAY).await;
+                }
+            }
+        }
+    }
+
+    /// Until it is released. False when nobody can do that any more.
+    async fn held(&mut self) -> bool {
+        loop {
+            match self.orders.recv().await {
+                None => return false,
+                Some(Order::Kill { done, .. }) => drop(done.send(())),
+                Some(Order::Release { done }) => {
+                    drop(done.send(()));
+                    return true;
+                }
+            }
+        }
+    }
+
+    fn start(&self, armed: Option<(Point, u64)>) -> std::io::Result<Child> {
+        let log = || OpenOptions::new().create(true).append(true).open(&self.log);
+        let (out, err): (File, File) = (log()?, log()?);
+        let mut command = Command::new(&self.program);
+        command
+            .args(["farmera", "run", self.service])
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("FARMERA_LOG", std::env::var("FARMERA_LOG").unwrap_or_else(|_| "warn".to_owned()))
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            .env(faults::CRASH_LOG, &self.crash_log)
+            .stdin(Stdio::piped())
+            .stdout(out)
+            .stderr(err)
+            .kill_on_drop(true);
+        if let Some((point, nth)) = armed {
+            command.env(faults::CRASH_AT, format!("{}:{nth}", point.name()));
+        }
+        let child = command.spawn()?;
+        self.note(|tally| {
+            tally.starts += 1;
+            tally.pid = child.id();
+        });
+        Ok(child)
+    }
+
+    fn ended_by_itself(&self, crashes_before: usize, status: String) {
+        let crashed = crashes(&self.crash_log);
+        let point = crashed.get(crashes_before..).and_then(<[_]>::first).copied();
+        self.note(|tally| {
+            tally.pid = None;
+            match point {
+                Some(point) if status == format!("signal {SIGKILL}") => {
+                    *tally.crashes.entry(point.name()).or_default() += 1;
+                }
+                Some(_) | None => tally.unasked.push(status),
+            }
+        });
+    }
+
+    fn note(&self, note: impl FnOnce(&mut Tally)) {
+        note(&mut self.tally.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+}
+
+/// The points that processes have written down as they died.
+fn crashes(path: &Path) -> Vec<Point> {
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    text.lines().filter_map(Point::named).collect()
+}
