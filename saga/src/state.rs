@@ -1,10 +1,12 @@
 use chrono::{DateTime, Utc};
 use eventstore::{Actor, Aggregate, Category};
+use serde::Serialize;
 
 use crate::{CompensationCause, DefinitionRef, Process, Rejection, SagaEvent, Shared, StepName};
 
 /// Where one saga stands: the fold of its stream.
-#[derive(Clone, PartialEq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default, Serialize)]
+#[serde(bound = "")]
 pub enum Saga<P: Process> {
     /// There is none.
     #[default]
@@ -18,7 +20,8 @@ pub enum Saga<P: Process> {
 }
 
 /// What a saga was started with.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, Serialize)]
+#[serde(bound = "")]
 pub struct Origin<P: Process> {
     /// What it is bound to.
     pub definition: DefinitionRef,
@@ -28,7 +31,8 @@ pub struct Origin<P: Process> {
 
 /// A saga on its way. Its steps are those that were begun, in the order of the definition: the step at an index here
 /// is the step at that index there.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, Serialize)]
+#[serde(bound = "")]
 pub struct Running<P: Process> {
     /// What it was started with.
     pub origin: Shared<Origin<P>>,
@@ -37,7 +41,8 @@ pub struct Running<P: Process> {
 }
 
 /// A step of a saga on its way.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, Serialize)]
+#[serde(bound = "")]
 pub struct RunningStep<P: Process> {
     /// Its name.
     pub name: StepName,
@@ -46,7 +51,8 @@ pub struct RunningStep<P: Process> {
 }
 
 /// How far a step is.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, Serialize)]
+#[serde(bound = "")]
 pub enum Phase<P: Process> {
     /// A definite answer is being sought.
     Pursued(Pursuit<P>),
@@ -67,7 +73,8 @@ pub enum Phase<P: Process> {
 }
 
 /// A request for which a definite answer is being sought, in either lane.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, Serialize)]
+#[serde(bound = "")]
 pub enum Pursuit<P: Process> {
     /// Asked, no answer yet.
     Asked {
@@ -100,7 +107,8 @@ pub enum Pursuit<P: Process> {
 }
 
 /// One asking of a request.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, Serialize)]
+#[serde(bound = "")]
 pub struct Attempt<P: Process> {
     /// For which time, from 1.
     pub number: u32,
@@ -111,7 +119,8 @@ pub struct Attempt<P: Process> {
 }
 
 /// A saga on its way back. Its steps are those that were begun, as in [`Running`].
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, Serialize)]
+#[serde(bound = "")]
 pub struct Compensating<P: Process> {
     /// What it was started with.
     pub origin: Shared<Origin<P>>,
@@ -122,7 +131,8 @@ pub struct Compensating<P: Process> {
 }
 
 /// A step of a saga on its way back.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, Serialize)]
+#[serde(bound = "")]
 pub struct CompensatingStep<P: Process> {
     /// Its name.
     pub name: StepName,
@@ -131,7 +141,8 @@ pub struct CompensatingStep<P: Process> {
 }
 
 /// How far undoing a step is.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, Serialize)]
+#[serde(bound = "")]
 pub enum UndoPhase<P: Process> {
     /// There is nothing to undo: it was refused.
     NotDone {
@@ -155,7 +166,8 @@ pub enum UndoPhase<P: Process> {
 }
 
 /// A saga that is over.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, Serialize)]
+#[serde(bound = "")]
 pub struct Ended<P: Process> {
     /// What it was started with.
     pub origin: Shared<Origin<P>>,
@@ -166,7 +178,7 @@ pub struct Ended<P: Process> {
 }
 
 /// How a saga ended.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub enum Ending {
     /// Every step is done.
     Completed,
@@ -206,7 +218,7 @@ pub enum Status {
 }
 
 /// One step of a saga, for people to look at.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct StepView {
     /// Its name.
     pub name: StepName,
@@ -217,7 +229,7 @@ pub struct StepView {
 }
 
 /// How far a step is, in a word.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize)]
 pub enum StepPhase {
     /// Asked, no answer yet.
     Asked,

@@ -34,6 +34,7 @@ mod resolve;
 mod snapshots;
 mod store;
 mod timers;
+mod transfer;
 
 use std::sync::LazyLock;
 
@@ -41,6 +42,7 @@ use sqlx::migrate::Migrator;
 
 pub use options::{OptionsError, StoreOptions};
 pub use store::PostgresStore;
+pub use transfer::{BringInError, Horizon, ScanPlace};
 
 /// The tables of the event store: versions 1 to 999 of a database's migrations. Run it as the database's owner, before
 /// the service's own migrator (versions from 1000, which must ignore missing ones, too).

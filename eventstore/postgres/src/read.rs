@@ -18,6 +18,8 @@ macro_rules! event_columns {
     };
 }
 
+pub(crate) use event_columns;
+
 /// One index range per stream, in the order of the streams: a lateral join with a limit inside can only be carried out
 /// stream by stream. The order is checked as the rows are read.
 const READ_STREAMS: &str = concat!(
@@ -143,7 +145,7 @@ pub(crate) fn category(name: &str, asked: &[Category]) -> Result<Category, ReadE
     found.ok_or_else(|| ReadError::Corrupt(format!("category {name} was not asked for")))
 }
 
-fn all_recorded(rows: &[PgRow], asked: &[Category]) -> Result<Vec<Recorded>, ReadError> {
+pub(crate) fn all_recorded(rows: &[PgRow], asked: &[Category]) -> Result<Vec<Recorded>, ReadError> {
     rows.iter().map(|row| recorded(row, asked)).collect()
 }
 

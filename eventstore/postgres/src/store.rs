@@ -18,7 +18,7 @@ use crate::options::{OptionsError, StoreOptions};
 pub struct PostgresStore {
     pub(crate) connections: Connections,
     pub(crate) attempt_timeout: Duration,
-    deadline: Duration,
+    pub(crate) deadline: Duration,
     pool: PgPool,
 }
 

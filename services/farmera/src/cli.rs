@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand};
 
 use crate::failure::Failure;
-use crate::{bench, demo, doctor, migrate, order, product, run, saga, sandbox_provider, up};
+use crate::{bench, demo, doctor, migrate, order, product, run, saga, sandbox_provider, stream, up};
 
 const AFTER_HELP: &str = "\
 Exit codes: 0 ok, 1 failed, 2 wrong usage, configuration or surroundings, 3 not found, 7 unavailable.
@@ -47,6 +47,9 @@ pub enum Command {
     /// Look into sagas.
     #[command(subcommand)]
     Saga(saga::Command),
+    /// Look at streams of events as they were, take them out, bring them in.
+    #[command(subcommand)]
+    Stream(stream::Command),
 }
 
 impl Cli {
@@ -66,6 +69,7 @@ impl Cli {
             Command::Order(command) => Box::pin(order::command(command)).await,
             Command::Product(command) => Box::pin(product::command(command)).await,
             Command::Saga(command) => Box::pin(saga::command(command)).await,
+            Command::Stream(command) => Box::pin(stream::command(command)).await,
         }
     }
 }

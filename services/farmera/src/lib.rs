@@ -3,6 +3,7 @@
 //! * [`services`]: the table of services; the only place that names their crates;
 //! * [`host`]: services in this process, from bound ports to the drained end;
 //! * [`run`], [`up`], [`migrate`], [`doctor`]: the commands that operate Farmera;
+//! * [`stream`]: streams of events, as they were and as files;
 //! * [`surroundings`]: which databases and which broker an operator's command is about;
 //! * [`order`], [`product`], [`saga`]: the small client, over [`clients`], [`explain`] and [`addresses`];
 //! * [`sandbox_provider`]: a card processor for tests, as a process of its own;
@@ -30,6 +31,7 @@ pub mod run;
 pub mod saga;
 pub mod sandbox_provider;
 pub mod services;
+pub mod stream;
 pub mod surroundings;
 pub mod timeline;
 pub mod up;

@@ -4,6 +4,7 @@ use std::pin::Pin;
 
 use chassis::config::{Common, ConfigError, Env};
 use chassis::service::{StartError, Surroundings};
+use eventstore::StreamKind;
 use sqlx::migrate::Migrator;
 use tokio::net::TcpListener;
 
@@ -21,6 +22,8 @@ pub struct Service {
     pub configure: fn(&Env) -> Result<Configured, ConfigError>,
     /// Its own migrations; the event store's come first.
     pub migrator: fn() -> Migrator,
+    /// Every kind of stream in its log.
+    pub streams: &'static [StreamKind],
 }
 
 /// A service with its configuration.
@@ -52,6 +55,7 @@ macro_rules! service {
                 Ok(Configured { name: $service::NAME, common, start: Box::new(start) })
             },
             migrator: $service::migrator,
+            streams: $service::STREAMS,
         }
     };
 }

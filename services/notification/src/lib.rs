@@ -29,6 +29,7 @@ use chassis::grpc::MESSAGE_BYTES_MAX;
 use chassis::reactor::ConsumerSpec;
 use chassis::relay::RelaySpec;
 use chassis::service::{Service, StartError, Surroundings};
+use eventstore::StreamKind;
 use farmera_proto::notification::v1::notification_service_server::{NotificationServiceServer, SERVICE_NAME};
 use sqlx::migrate::Migrator;
 use tokio::net::TcpListener;
@@ -51,6 +52,8 @@ use reactor::Reactor;
 pub const NAME: &str = "notification";
 /// Where it serves gRPC unless told otherwise.
 pub const DEFAULT_PORT: u16 = 50055;
+/// Every kind of stream in its log.
+pub const STREAMS: &[StreamKind] = &[StreamKind::of::<domain::Notification>()];
 
 const RELAY: RelaySpec = RelaySpec {
     source: messages::SOURCE,

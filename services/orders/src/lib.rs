@@ -23,6 +23,7 @@ pub mod view;
 use std::sync::Arc;
 
 use chassis::service::{Service, StartError, Surroundings};
+use eventstore::StreamKind;
 use farmera_proto::orders::v1::orders_query_service_server::OrdersQueryServiceServer;
 use farmera_proto::orders::v1::orders_service_server::OrdersServiceServer;
 use farmera_proto::saga::v1::saga_query_service_server::SagaQueryServiceServer;
@@ -44,6 +45,8 @@ use crate::sagas::OrderProcess;
 pub const NAME: &str = "orders";
 /// Where it serves gRPC unless told otherwise.
 pub const DEFAULT_PORT: u16 = 50_052;
+/// Every kind of stream in its log.
+pub const STREAMS: &[StreamKind] = &[StreamKind::of::<domain::Order>(), StreamKind::of::<saga::Saga<OrderProcess>>()];
 
 const SERVICES: &[&str] =
     &["farmera.orders.v1.OrdersService", "farmera.orders.v1.OrdersQueryService", "farmera.saga.v1.SagaQueryService"];

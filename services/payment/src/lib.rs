@@ -31,7 +31,7 @@ use std::time::Duration;
 use chassis::config::Common;
 use chassis::relay::RelaySpec;
 use chassis::service::{Service, StartError, Surroundings};
-use eventstore::{Aggregate as _, Category};
+use eventstore::{Aggregate as _, Category, StreamKind};
 use farmera_proto::payment::v1::payment_query_service_server::PaymentQueryServiceServer;
 use farmera_proto::payment::v1::payment_service_server::PaymentServiceServer;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
@@ -54,6 +54,8 @@ use crate::settle::Settler;
 pub const NAME: &str = "payment";
 /// Where it serves gRPC unless told otherwise.
 pub const DEFAULT_PORT: u16 = 50_054;
+/// Every kind of stream in its log.
+pub const STREAMS: &[StreamKind] = &[StreamKind::of::<Payment>()];
 
 const SERVICES: &[&str] = &["farmera.payment.v1.PaymentService", "farmera.payment.v1.PaymentQueryService"];
 const CATEGORIES: &[Category] = &[Payment::CATEGORY];

@@ -21,6 +21,7 @@ use std::sync::Arc;
 use chassis::grpc::MESSAGE_BYTES_MAX;
 use chassis::relay::RelaySpec;
 use chassis::service::{Service, StartError, Surroundings};
+use eventstore::StreamKind;
 use farmera_proto::products::v1::products_query_service_server::ProductsQueryServiceServer;
 use farmera_proto::products::v1::products_service_server::ProductsServiceServer;
 use sqlx::migrate::Migrator;
@@ -37,6 +38,9 @@ use projections::{Catalogue, CatalogueProjection};
 pub const NAME: &str = "products";
 /// Where it serves gRPC unless told otherwise.
 pub const DEFAULT_PORT: u16 = 50051;
+/// Every kind of stream in its log.
+pub const STREAMS: &[StreamKind] =
+    &[StreamKind::of::<domain::Farm>(), StreamKind::of::<domain::Product>(), StreamKind::of::<domain::Reservation>()];
 
 /// What this service tells the world.
 const RELAY: RelaySpec = RelaySpec {

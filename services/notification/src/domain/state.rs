@@ -1,12 +1,13 @@
 use std::sync::Arc;
 
 use eventstore::{Aggregate, Category};
+use serde::Serialize;
 use uuid::Uuid;
 
 use super::{News, NotificationEvent, Subject};
 
 /// A notification.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
 pub enum Notification {
     /// There is none.
     #[default]
@@ -20,9 +21,10 @@ pub enum Notification {
 }
 
 /// A notification that is to be delivered.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct Accepted {
     /// What there is to tell.
+    #[serde(serialize_with = "eventstore::shared::serialize")]
     pub news: Arc<News>,
     /// The recipients who are still to be told, ascending.
     pub open: Vec<u16>,
@@ -33,7 +35,7 @@ pub struct Accepted {
 }
 
 /// What is left to know when nothing is left to do.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 pub struct Ended {
     /// What it was about.
     pub subject: Subject,

@@ -49,7 +49,7 @@ pub struct Facts {
 }
 
 /// An order.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
 pub enum Order {
     /// There is none.
     #[default]
@@ -59,18 +59,20 @@ pub enum Order {
 }
 
 /// An order that was placed.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct Placed {
     /// What was ordered.
+    #[serde(serialize_with = "eventstore::shared::serialize")]
     pub facts: Arc<Facts>,
     /// The digest of the client's request: the same request again is the same order.
+    #[serde(serialize_with = "eventstore::shared::serialize")]
     pub fingerprint: Arc<str>,
     /// Where it stands.
     pub stage: Stage,
 }
 
 /// Where an order stands.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub enum Stage {
     /// Accepted.
     Pending,

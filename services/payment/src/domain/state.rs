@@ -1,10 +1,11 @@
 use eventstore::{Aggregate, Category};
+use serde::Serialize;
 use uuid::Uuid;
 
 use super::{Event, Fate, Reference, Refusal, Terms};
 
 /// A charge that exists at the provider.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct Held {
     /// What it is for.
     pub terms: Terms,
@@ -15,7 +16,7 @@ pub struct Held {
 }
 
 /// Where one payment stands.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
 pub enum Payment {
     /// Nobody asked for it yet.
     #[default]

@@ -1,21 +1,22 @@
 use std::sync::Arc;
 
 use eventstore::{Aggregate, Category};
+use serde::Serialize;
 
 use crate::domain::FarmEvent;
 
 /// Where a farm stands.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
 pub enum Farm {
     /// Nobody has registered it.
     #[default]
     Unregistered,
     /// It sells here.
-    Registered(Arc<FarmFacts>),
+    Registered(#[serde(serialize_with = "eventstore::shared::serialize")] Arc<FarmFacts>),
 }
 
 /// What is known of a farm.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct FarmFacts {
     /// Its name.
     pub name: String,

@@ -1,12 +1,13 @@
 use std::sync::Arc;
 
 use eventstore::{Aggregate, Category};
+use serde::Serialize;
 use uuid::Uuid;
 
 use crate::domain::{Lines, Reason, ReservationEvent};
 
 /// Where a reservation stands.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
 pub enum Reservation {
     /// Nobody has asked for it.
     #[default]
@@ -25,6 +26,7 @@ pub enum Reservation {
         /// Which.
         lines: Lines,
         /// Why.
+        #[serde(serialize_with = "eventstore::shared::serialize")]
         refused: Arc<Refused>,
     },
     /// The goods were held and are free again.
@@ -56,7 +58,7 @@ pub enum Reservation {
 }
 
 /// Why goods were not held, as it was answered.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct Refused {
     /// For programs.
     pub reason: Reason,
