@@ -1,6 +1,6 @@
 use chrono::{DateTime, Datelike, Utc};
 
-use crate::{Commit, DeadLetter, NewEvent, StreamId, TimerChange, Version};
+use crate::{Cause, Commit, DeadLetter, NewEvent, Recorded, StreamId, TimerChange, Version};
 
 /// Why no store can ever take a commit. The same answer from every store, before anything is written.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -72,6 +72,19 @@ impl Commit {
     }
 }
 
+impl Recorded {
+    /// Checks all limits of an event that comes from elsewhere: from a file, not from a store.
+    ///
+    /// # Errors
+    /// [`Unstorable`]: no store takes it.
+    pub fn check(&self) -> Result<(), Unstorable> {
+        check_stream(self.stream)?;
+        version_in_range(self.version, 0)?;
+        check_fields(&self.type_name, self.schema_version, &self.payload, self.time, &self.cause)?;
+        parse("payload", &self.payload)
+    }
+}
+
 impl DeadLetter {
     /// This letter in a form that every store takes, so that whatever cannot be handled can at least be parked: NUL
     /// bytes become U+FFFD, over-long names are cut, and headers that are not JSON are kept as a JSON string.
@@ -107,16 +120,26 @@ fn check_stream(stream: StreamId) -> Result<(), Unstorable> {
 }
 
 fn check_event(event: &NewEvent) -> Result<(), Unstorable> {
-    name("event type", event.type_name, TYPE_NAME_LENGTH_MAX)?;
-    no_nul("actor", event.cause.actor.as_str())?;
-    if let Some(trace) = &event.cause.trace {
+    check_fields(event.type_name, event.schema_version, &event.payload, event.time, &event.cause)
+}
+
+fn check_fields(
+    type_name: &str,
+    schema_version: u16,
+    payload: &str,
+    at: DateTime<Utc>,
+    cause: &Cause,
+) -> Result<(), Unstorable> {
+    name("event type", type_name, TYPE_NAME_LENGTH_MAX)?;
+    no_nul("actor", cause.actor.as_str())?;
+    if let Some(trace) = &cause.trace {
         no_nul("trace", &trace.0)?;
         at_most("trace", trace.0.len(), TRACE_LENGTH_MAX)?;
     }
-    no_nul("payload", &event.payload)?;
-    at_most("payload", event.payload.len(), PAYLOAD_BYTES_MAX)?;
-    time("event time", event.time)?;
-    i16::try_from(event.schema_version).map(drop).map_err(|_| Unstorable::Range("schema version"))
+    no_nul("payload", payload)?;
+    at_most("payload", payload.len(), PAYLOAD_BYTES_MAX)?;
+    time("event time", at)?;
+    i16::try_from(schema_version).map(drop).map_err(|_| Unstorable::Range("schema version"))
 }
 
 fn check_letter(letter: &DeadLetter) -> Result<(), Unstorable> {

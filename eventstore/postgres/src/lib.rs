@@ -38,6 +38,7 @@ mod sessions;
 mod snapshots;
 mod store;
 mod timers;
+mod transfer;
 mod transport;
 
 use std::sync::LazyLock;
@@ -48,6 +49,7 @@ pub use behind::Behind;
 pub use options::{OptionsError, StoreOptions};
 pub use sessions::{ServerLimits, pool, session, with_fixed_plans};
 pub use store::PostgresStore;
+pub use transfer::{BringInError, Horizon, ScanPlace};
 
 /// The tables of the event store: versions 1 to 999 of a database's migrations. Run it as the database's owner, before
 /// the service's own migrator (versions from 1000, which must ignore missing ones, too).

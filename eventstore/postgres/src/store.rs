@@ -19,7 +19,7 @@ use crate::sessions;
 pub struct PostgresStore {
     pub(crate) connections: Connections,
     pub(crate) attempt_timeout: Duration,
-    deadline: Duration,
+    pub(crate) deadline: Duration,
     pool: PgPool,
 }
 

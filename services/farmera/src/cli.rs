@@ -4,8 +4,8 @@ use clap::{Parser, Subcommand};
 
 use crate::failure::Failure;
 use crate::{
-    bench, demo, dlq, doctor, migrate, order, parked, product, projection, run, saga, sandbox_provider, transport, up,
-    verify,
+    bench, demo, dlq, doctor, migrate, order, parked, product, projection, run, saga, sandbox_provider, stream,
+    transport, up, verify,
 };
 
 const AFTER_HELP: &str = "\
@@ -63,6 +63,9 @@ pub enum Command {
     /// Compare the services' logs with what the broker holds, and restore what it lost.
     #[command(subcommand)]
     Transport(transport::Command),
+    /// Look at streams of events as they were, take them out, bring them in.
+    #[command(subcommand)]
+    Stream(stream::Command),
 }
 
 impl Cli {
@@ -87,6 +90,7 @@ impl Cli {
             Command::Projection(command) => Box::pin(projection::command(command)).await,
             Command::Saga(command) => Box::pin(saga::command(command)).await,
             Command::Transport(command) => Box::pin(transport::command(command)).await,
+            Command::Stream(command) => Box::pin(stream::command(command)).await,
         }
     }
 }
