@@ -177,7 +177,8 @@ fn with_newest(mark: BrokerMark, newest: Option<(u32, (u64, String))>) -> Broker
 async fn found(stream: &Stream, mark: Option<&BrokerMark>) -> Result<Found, BrokerError> {
     let info = stream.cached_info();
     let state = &info.state;
-    let held = |sequence: &u64| (state.first_sequence..=state.last_sequence).contains(sequence);
+    // An empty stream ends at 0, where no message can be.
+    let held = |sequence: &u64| *sequence > 0 && (state.first_sequence..=state.last_sequence).contains(sequence);
     let at_mark = match mark.map(|mark| mark.last_sequence).filter(held) {
         Some(sequence) => message_id(stream, sequence).await?,
         None => None,
