@@ -105,7 +105,7 @@ impl World {
                 actor: Actor::new("test"),
             },
         };
-        let append = Append { stream: stream(number), expected: Version::new(version), events: vec![event] };
+        let append = Append::new(stream(number), Version::new(version), None, vec![event]);
         let commit = Commit { appends: vec![append], ..Commit::default() };
         replica.store.commit(commit).await.unwrap().last.tx
     }
