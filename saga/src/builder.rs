@@ -2,7 +2,7 @@ use std::collections::HashSet;
 use std::fmt;
 use std::time::Duration;
 
-use crate::definition::{Action, Ask, Definition, Kind, Step, Wording};
+use crate::definition::{Action, Ask, Condition, Definition, Kind, Step, Wording};
 use crate::name::is_well_formed;
 use crate::{Process, RetryPolicy, StepName};
 
@@ -10,7 +10,7 @@ use crate::{Process, RetryPolicy, StepName};
 /// that running sagas must not see.
 #[must_use]
 pub fn saga<P: Process>(name: &'static str, version: u32) -> Builder<P> {
-    Builder { name, version, stages: Vec::new() }
+    Builder { name, version, deadline: None, stages: Vec::new() }
 }
 
 /// A step that asks a participant. Waits 10 s for each answer and follows [`RetryPolicy::default`] unless told
@@ -18,7 +18,20 @@ pub fn saga<P: Process>(name: &'static str, version: u32) -> Builder<P> {
 #[must_use]
 pub fn ask<P: Process>(request: Wording<P>) -> Ask<P> {
     let timeout = Duration::from_secs(10);
-    Ask { request, timeout, retry: RetryPolicy::default(), undo: None, undo_retry: undo_retry() }
+    let (request, retry) = (Some(request), RetryPolicy::default());
+    Ask { request, only_if: None, timeout, retry, undo: None, undo_retry: undo_retry() }
+}
+
+/// A step that asks nobody and waits for word from outside: a webhook, an approval. The word comes as a
+/// [`Reply`](crate::Input::Reply) to the step.
+///
+/// No word in time is a no ([`Rejection::NO_WORD`](crate::Rejection::NO_WORD)), as nobody was asked for anything; behind
+/// the point of no return it is for an operator. With an [`Ask::undo`] it counts as unknown instead, and is undone: say
+/// how when word that comes too late would leave something behind.
+#[must_use]
+pub fn await_word<P: Process>(within: Duration) -> Ask<P> {
+    let once = RetryPolicy::new(1, Duration::from_millis(1), Duration::from_millis(1));
+    Ask { request: None, only_if: None, timeout: within, retry: once, undo: None, undo_retry: undo_retry() }
 }
 
 /// A step that asks nobody: it is done by being recorded.
@@ -68,6 +81,12 @@ impl<P: Process> Ask<P> {
         Self { undo: Some(request), ..self }
     }
 
+    /// Only when there is something to do; otherwise the step is recorded as skipped, and never undone.
+    #[must_use]
+    pub fn only_if(self, condition: Condition<P>) -> Self {
+        Self { only_if: Some(condition), ..self }
+    }
+
     /// How long an answer is waited for, with each attempt, undoing included: 1 ms to 30 days.
     #[must_use]
     pub fn within(self, timeout: Duration) -> Self {
@@ -92,6 +111,7 @@ impl<P: Process> Ask<P> {
 pub struct Builder<P: Process> {
     name: &'static str,
     version: u32,
+    deadline: Option<Duration>,
     stages: Vec<Stage<P>>,
 }
 
@@ -111,6 +131,13 @@ impl<P: Process> Stage<P> {
 }
 
 impl<P: Process> Builder<P> {
+    /// The time from a saga's start in which it has to come to its point of no return: 1 ms to 30 days. What is not
+    /// there by then is undone.
+    #[must_use]
+    pub fn deadline(self, deadline: Duration) -> Self {
+        Self { deadline: Some(deadline), ..self }
+    }
+
     /// Then a step that can be undone; its action must say how.
     #[must_use]
     pub fn compensatable(self, name: &'static str, action: impl Into<Action<P>>) -> Self {
@@ -148,7 +175,7 @@ impl<P: Process> Builder<P> {
     pub fn build(self) -> Result<Definition<P>, DefinitionError> {
         let problems = self.problems();
         if problems.is_empty() {
-            Ok(Definition::assemble(self.name, self.version, self.stages.iter().map(Stage::steps)))
+            Ok(Definition::assemble(self.name, self.version, self.deadline, self.stages.iter().map(Stage::steps)))
         } else {
             Err(DefinitionError { name: self.name, version: self.version, problems })
         }
@@ -161,6 +188,9 @@ impl<P: Process> Builder<P> {
         }
         if self.version == 0 {
             problems.push(Problem::Version);
+        }
+        if let Some(deadline) = self.deadline.filter(|deadline| !is_sound_wait::<P>(*deadline)) {
+            problems.push(Problem::Deadline { deadline });
         }
         let count = self.stages.iter().map(|stage| stage.steps().len()).sum();
         if !(1..=Definition::<P>::STEPS_MAX).contains(&count) {
@@ -219,11 +249,15 @@ fn step_problems<P: Process>(step: &Step<P>, problems: &mut Vec<Problem>) {
     if !is_well_formed(step.name.as_str()) {
         problems.push(Problem::Name { name: step.name.to_string() });
     }
+    let awaited = step.ask().is_some_and(Ask::is_awaited);
     let has_undo = match &step.action {
         Action::Local => false,
         Action::Ask(ask) => {
-            if !(Definition::<P>::TIMEOUT_MIN..=Definition::<P>::TIMEOUT_MAX).contains(&ask.timeout) {
+            if !is_sound_wait::<P>(ask.timeout) {
                 problems.push(Problem::Timeout { step: name(), timeout: ask.timeout });
+            }
+            if step.kind == Kind::Pivot && ask.is_conditional() {
+                problems.push(Problem::ConditionalPivot { step: name() });
             }
             for policy in [ask.retry, ask.undo_retry].into_iter().filter(|policy| !is_sound(*policy)) {
                 problems.push(Problem::Policy { step: name(), policy });
@@ -232,10 +266,16 @@ fn step_problems<P: Process>(step: &Step<P>, problems: &mut Vec<Problem>) {
         }
     };
     match (step.kind, has_undo) {
+        // Word that came needs no undoing.
+        (Kind::Compensatable, false) if awaited => {}
         (Kind::Compensatable, false) => problems.push(Problem::NoUndo { step: name() }),
         (Kind::Pivot | Kind::Retriable, true) => problems.push(Problem::UselessUndo { step: name(), kind: step.kind }),
         (Kind::Compensatable, true) | (Kind::Pivot | Kind::Retriable, false) => {}
     }
+}
+
+fn is_sound_wait<P: Process>(wait: Duration) -> bool {
+    (Definition::<P>::TIMEOUT_MIN..=Definition::<P>::TIMEOUT_MAX).contains(&wait)
 }
 
 fn is_sound(policy: RetryPolicy) -> bool {
@@ -307,6 +347,14 @@ pub enum Problem {
     #[error("{step} waits for {timeout:?}, must be 1 ms to 30 days")]
     #[expect(missing_docs, reason = "see above")]
     Timeout { step: StepName, timeout: Duration },
+    /// So has the saga as a whole.
+    #[error("a deadline of {deadline:?}, must be 1 ms to 30 days")]
+    #[expect(missing_docs, reason = "see above")]
+    Deadline { deadline: Duration },
+    /// Whoever leaves out the point of no return does not know whether there is a way back.
+    #[error("{step} is the pivot, and cannot be left out")]
+    #[expect(missing_docs, reason = "see above")]
+    ConditionalPivot { step: StepName },
     /// Retries are bounded in number and in time.
     #[error("{step} has a policy out of bounds: {policy:?}")]
     #[expect(missing_docs, reason = "see above")]

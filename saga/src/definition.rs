@@ -11,6 +11,9 @@ use crate::{Facts, Lane, Process, RetryPolicy, StepName};
 /// Words a request. A plain function of facts: no clock, no state, the same answer every time.
 pub type Wording<P> = fn(&Facts<'_, P>) -> <P as Process>::Request;
 
+/// Says whether there is anything to do. A plain function of facts, like [`Wording`].
+pub type Condition<P> = fn(&Facts<'_, P>) -> bool;
+
 /// What a step is to the way back.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Kind {
@@ -35,16 +38,19 @@ impl fmt::Display for Kind {
 /// What taking a step means.
 #[derive(Clone, Copy, Debug)]
 pub enum Action<P: Process> {
-    /// A participant is asked.
+    /// A participant is asked, or word from outside is awaited.
     Ask(Ask<P>),
     /// Nobody is asked: the step is done by being recorded.
     Local,
 }
 
-/// How a participant is asked, and asked to undo. Built by [`ask`](crate::ask).
+/// How a participant is asked, and asked to undo; or how long word from outside is awaited. Built by
+/// [`ask`](crate::ask) and [`await_word`](crate::await_word).
 #[derive(Clone, Copy, Debug)]
 pub struct Ask<P: Process> {
-    pub(crate) request: Wording<P>,
+    /// `None`: nobody is asked.
+    pub(crate) request: Option<Wording<P>>,
+    pub(crate) only_if: Option<Condition<P>>,
     pub(crate) timeout: Duration,
     pub(crate) retry: RetryPolicy,
     pub(crate) undo: Option<Wording<P>>,
@@ -52,6 +58,24 @@ pub struct Ask<P: Process> {
 }
 
 impl<P: Process> Ask<P> {
+    /// True when nobody is asked: word comes from outside, or it does not.
+    #[must_use]
+    pub fn is_awaited(&self) -> bool {
+        self.request.is_none()
+    }
+
+    /// True when the step may be left out.
+    #[must_use]
+    pub fn is_conditional(&self) -> bool {
+        self.only_if.is_some()
+    }
+
+    /// True when it can be asked to be undone.
+    #[must_use]
+    pub fn has_undo(&self) -> bool {
+        self.undo.is_some()
+    }
+
     /// How long an answer is waited for.
     #[must_use]
     pub fn timeout(&self) -> Duration {
@@ -173,6 +197,7 @@ pub struct Definition<P: Process> {
     stages: Vec<Range<usize>>,
     /// The first step that cannot be undone; `steps.len()` when all can.
     no_return: usize,
+    deadline: Option<Duration>,
 }
 
 impl<P: Process> Definition<P> {
@@ -186,7 +211,12 @@ impl<P: Process> Definition<P> {
     pub const TIMEOUT_MAX: Duration = Duration::from_hours(30 * 24);
 
     /// For the builder, which has checked all of it.
-    pub(crate) fn assemble<'s>(name: &'static str, version: u32, groups: impl Iterator<Item = &'s [Step<P>]>) -> Self {
+    pub(crate) fn assemble<'s>(
+        name: &'static str,
+        version: u32,
+        deadline: Option<Duration>,
+        groups: impl Iterator<Item = &'s [Step<P>]>,
+    ) -> Self {
         let mut stages = Vec::new();
         let mut steps = Vec::new();
         for group in groups {
@@ -195,14 +225,20 @@ impl<P: Process> Definition<P> {
             stages.push(first..steps.len());
         }
         let no_return = steps.iter().position(|step| step.kind != Kind::Compensatable).unwrap_or(steps.len());
-        let hash = hash(name, version, &steps, &stages);
-        Self { id: DefinitionRef { name: Cow::Borrowed(name), version, hash }, steps, stages, no_return }
+        let hash = hash(name, version, deadline, &steps, &stages);
+        Self { id: DefinitionRef { name: Cow::Borrowed(name), version, hash }, steps, stages, no_return, deadline }
     }
 
     /// What a saga of this definition is bound to.
     #[must_use]
     pub fn id(&self) -> &DefinitionRef {
         &self.id
+    }
+
+    /// In what time its sagas have to come to their point of no return, from their start.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Duration> {
+        self.deadline
     }
 
     /// Its steps in order; those of a group side by side.
@@ -234,10 +270,21 @@ impl<P: Process> Definition<P> {
     }
 }
 
-fn hash<P: Process>(name: &str, version: u32, steps: &[Step<P>], stages: &[Range<usize>]) -> DefinitionHash {
+/// What a definition does not use adds nothing, so that the hashes of released ones stay when more becomes possible.
+fn hash<P: Process>(
+    name: &str,
+    version: u32,
+    deadline: Option<Duration>,
+    steps: &[Step<P>],
+    stages: &[Range<usize>],
+) -> DefinitionHash {
     let mut sha = Sha256::new();
     text(&mut sha, name);
     sha.update(version.to_be_bytes());
+    if let Some(deadline) = deadline {
+        text(&mut sha, "deadline");
+        number(&mut sha, deadline.as_nanos());
+    }
     for stage in stages {
         number(&mut sha, stage.len() as u128);
         for step in steps.get(stage.clone()).unwrap_or_default() {
@@ -246,7 +293,10 @@ fn hash<P: Process>(name: &str, version: u32, steps: &[Step<P>], stages: &[Range
             match &step.action {
                 Action::Local => text(&mut sha, "local"),
                 Action::Ask(ask) => {
-                    text(&mut sha, "ask");
+                    text(&mut sha, if ask.is_awaited() { "await" } else { "ask" });
+                    if ask.is_conditional() {
+                        text(&mut sha, "only-if");
+                    }
                     number(&mut sha, ask.timeout.as_nanos());
                     policy(&mut sha, ask.retry);
                     if ask.undo.is_some() {

@@ -21,6 +21,8 @@ pub const DETAIL_LENGTH_MAX: usize = 500;
 impl Rejection {
     /// The longest code that is kept; a longer one is cut.
     pub const CODE_LENGTH_MAX: usize = 64;
+    /// The code when word from outside did not come in time.
+    pub const NO_WORD: &str = "NO_WORD";
 
     /// A rejection, cut to its limits.
     #[must_use]
@@ -70,6 +72,29 @@ pub enum CompensationCause {
         /// Who.
         actor: Actor,
     },
+    /// It had not come to its point of no return in time.
+    Late {
+        /// Until when it should have.
+        deadline: DateTime<Utc>,
+    },
+}
+
+/// The time in which a saga has to come to its point of no return; what is not there by then is undone.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Deadline {
+    /// When.
+    pub at: DateTime<Utc>,
+    /// How many steps come before the point of no return: the deadline binds while no other was begun.
+    pub binds: usize,
+}
+
+/// Whoever did by hand what the saga would have done.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ByHand {
+    /// Who.
+    pub actor: Actor,
+    /// Why.
+    pub reason: String,
 }
 
 /// What can happen to a saga. Facts: complete, so that folding them needs nothing else.
@@ -83,6 +108,9 @@ pub enum SagaEvent<P: Process> {
         definition: DefinitionRef,
         /// What it is about.
         input: Shared<P::Input>,
+        /// When it has to be past its point of no return, if it has to.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        deadline: Option<Deadline>,
     },
     /// A participant was asked to take a step.
     StepRequested {
@@ -94,6 +122,36 @@ pub enum SagaEvent<P: Process> {
         request: Shared<P::Request>,
         /// Until when an answer is waited for.
         deadline: DateTime<Utc>,
+    },
+    /// Word from outside is awaited: nobody is asked for it.
+    StepAwaited {
+        /// For which step.
+        step: StepName,
+        /// For which time, from 1.
+        attempt: u32,
+        /// Until when.
+        deadline: DateTime<Utc>,
+    },
+    /// A step is left out: there is nothing for it to do, or somebody has seen to it by hand.
+    StepSkipped {
+        /// Which.
+        step: StepName,
+        /// Whether it was to happen or to be undone.
+        lane: Lane,
+        /// By whom; `None` when its condition said so.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        by_hand: Option<ByHand>,
+    },
+    /// An operator had one step tried again, with a fresh policy.
+    StepRetried {
+        /// Which.
+        step: StepName,
+        /// Which way it is going.
+        lane: Lane,
+        /// Who.
+        actor: Actor,
+        /// Why.
+        reason: String,
     },
     /// A step is done. A local step begins with this.
     StepSucceeded {
@@ -180,6 +238,26 @@ pub enum SagaEvent<P: Process> {
         /// Why.
         reason: String,
     },
+    /// An operator stopped the saga where it stands: nothing is asked for and nothing becomes due until it goes on.
+    #[serde(rename = "SagaPaused")]
+    Paused {
+        /// Who.
+        actor: Actor,
+        /// Why.
+        reason: String,
+        /// When: its deadlines stand still from here on.
+        at: DateTime<Utc>,
+    },
+    /// An operator let it go on; its deadlines are later by the time it stood still.
+    #[serde(rename = "SagaUnpaused")]
+    Unpaused {
+        /// Who.
+        actor: Actor,
+        /// Why.
+        reason: String,
+        /// When.
+        at: DateTime<Utc>,
+    },
     /// An operator ended the saga as it stands.
     #[serde(rename = "SagaAbandoned")]
     Abandoned {
@@ -207,6 +285,9 @@ impl<P: Process> SagaEvent<P> {
     pub fn step(&self) -> Option<&StepName> {
         match self {
             Self::StepRequested { step, .. }
+            | Self::StepAwaited { step, .. }
+            | Self::StepSkipped { step, .. }
+            | Self::StepRetried { step, .. }
             | Self::StepSucceeded { step, .. }
             | Self::StepRejected { step, .. }
             | Self::StepUnknown { step, .. }
@@ -218,6 +299,8 @@ impl<P: Process> SagaEvent<P> {
             | Self::CompensationStarted { .. }
             | Self::CancelRequested { .. }
             | Self::Resumed { .. }
+            | Self::Paused { .. }
+            | Self::Unpaused { .. }
             | Self::Abandoned { .. }
             | Self::Completed
             | Self::Compensated { .. } => None,
@@ -237,6 +320,9 @@ eventstore::event_types! {
     SagaEvent<P> where [P: Process] {
         Self::Started { .. } => "SagaStarted";
         Self::StepRequested { .. } => "StepRequested";
+        Self::StepAwaited { .. } => "StepAwaited";
+        Self::StepSkipped { .. } => "StepSkipped";
+        Self::StepRetried { .. } => "StepRetried";
         Self::StepSucceeded { .. } => "StepSucceeded";
         Self::StepRejected { .. } => "StepRejected";
         Self::StepUnknown { .. } => "StepUnknown";
@@ -247,6 +333,8 @@ eventstore::event_types! {
         Self::CancelRequested { .. } => "CancelRequested";
         Self::Parked { .. } => "SagaParked";
         Self::Resumed { .. } => "SagaResumed";
+        Self::Paused { .. } => "SagaPaused";
+        Self::Unpaused { .. } => "SagaUnpaused";
         Self::Abandoned { .. } => "SagaAbandoned";
         Self::Completed => "SagaCompleted";
         Self::Compensated { .. } => "SagaCompensated";

@@ -1,11 +1,11 @@
 //! The fold. Total: an event that cannot follow on a state leaves it as it is, so a damaged history stops a saga
 //! instead of the program.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::state::{Attempt, CompensatingStep, Ending, Phase, Pursuit, RunningStep, UndoPhase};
 use crate::{
-    Compensating, CompensationCause, Ended, Lane, Origin, Process, Running, Saga, SagaEvent, Shared, StepName,
+    Compensating, CompensationCause, Deadline, Ended, Lane, Origin, Process, Running, Saga, SagaEvent, Shared, StepName,
 };
 
 pub(crate) fn evolve<P: Process>(saga: Saga<P>, event: &SagaEvent<P>) -> Saga<P> {
@@ -19,11 +19,16 @@ pub(crate) fn evolve<P: Process>(saga: Saga<P>, event: &SagaEvent<P>) -> Saga<P>
 
 fn not_started<P: Process>(event: &SagaEvent<P>) -> Saga<P> {
     match event {
-        SagaEvent::Started { definition, input } => Saga::Running(Running {
+        SagaEvent::Started { definition, input, deadline } => Saga::Running(Running {
             origin: Shared::from(Origin { definition: definition.clone(), input: input.clone() }),
+            deadline: *deadline,
+            paused: None,
             steps: Vec::new(),
         }),
         SagaEvent::StepRequested { .. }
+        | SagaEvent::StepAwaited { .. }
+        | SagaEvent::StepSkipped { .. }
+        | SagaEvent::StepRetried { .. }
         | SagaEvent::StepSucceeded { .. }
         | SagaEvent::StepRejected { .. }
         | SagaEvent::StepUnknown { .. }
@@ -34,6 +39,8 @@ fn not_started<P: Process>(event: &SagaEvent<P>) -> Saga<P> {
         | SagaEvent::CancelRequested { .. }
         | SagaEvent::Parked { .. }
         | SagaEvent::Resumed { .. }
+        | SagaEvent::Paused { .. }
+        | SagaEvent::Unpaused { .. }
         | SagaEvent::Abandoned { .. }
         | SagaEvent::Completed
         | SagaEvent::Compensated { .. } => Saga::NotStarted,
@@ -43,9 +50,23 @@ fn not_started<P: Process>(event: &SagaEvent<P>) -> Saga<P> {
 fn running<P: Process>(mut state: Running<P>, event: &SagaEvent<P>) -> Saga<P> {
     match event {
         SagaEvent::StepRequested { step, attempt, request, deadline } => {
-            let forgiven = state.step(step.as_str()).and_then(|step| step.phase.pursuit()).map_or(0, Pursuit::forgiven);
-            let attempt = Attempt { number: *attempt, forgiven, request: request.clone() };
-            state.put(step, Phase::Pursued(Pursuit::Asked { attempt, deadline: *deadline }));
+            state.pursue(step, *attempt, Some(request), *deadline);
+        }
+        SagaEvent::StepAwaited { step, attempt, deadline } => state.pursue(step, *attempt, None, *deadline),
+        SagaEvent::StepSkipped { step, lane: Lane::Forward, by_hand: _ } => {
+            let attempts = state.step(step.as_str()).map_or(0, |step| step.phase.attempts());
+            state.put(step, Phase::Skipped { attempts });
+        }
+        SagaEvent::StepRetried { step, lane: Lane::Forward, .. } => {
+            if let Some(attempt) = state.step(step.as_str()).and_then(|step| step.phase.attempt()).cloned() {
+                state.put(step, Phase::Pursued(Pursuit::retried(attempt)));
+            }
+        }
+        SagaEvent::Paused { at, .. } => state.paused = Some(*at),
+        SagaEvent::Unpaused { at, .. } => {
+            let still = stood_still(state.paused.take(), *at);
+            state.deadline = state.deadline.map(|deadline| Deadline { at: deadline.at + still, ..deadline });
+            state.steps.iter_mut().filter_map(|step| step.phase.pursuit_mut()).for_each(|sought| sought.delay(still));
         }
         SagaEvent::StepSucceeded { step, output } => {
             let attempts = state.step(step.as_str()).map_or(0, |step| step.phase.attempts());
@@ -72,6 +93,8 @@ fn running<P: Process>(mut state: Running<P>, event: &SagaEvent<P>) -> Saga<P> {
             return state.ended(Ending::Abandoned { actor: actor.clone(), reason: reason.clone(), owed: owed.clone() });
         }
         SagaEvent::Started { .. }
+        | SagaEvent::StepSkipped { lane: Lane::Undo, .. }
+        | SagaEvent::StepRetried { lane: Lane::Undo, .. }
         | SagaEvent::CompensationRequested { .. }
         | SagaEvent::CompensationSucceeded { .. }
         | SagaEvent::CompensationFailed { .. }
@@ -83,24 +106,40 @@ fn running<P: Process>(mut state: Running<P>, event: &SagaEvent<P>) -> Saga<P> {
     Saga::Running(state)
 }
 
-/// What is done or unknown is owed; only what was definitely refused is not.
+/// What is done or unknown is owed; only what was definitely refused, or never asked for, is not.
 fn turned<P: Process>(state: Running<P>, cause: &CompensationCause) -> Compensating<P> {
     let steps = state.steps.into_iter().map(|step| {
         let attempts = step.phase.attempts();
         let phase = match step.phase {
             Phase::Pursued(_) => UndoPhase::Owed { attempts, output: None },
             Phase::Done { output, .. } => UndoPhase::Owed { attempts, output },
-            Phase::Rejected { .. } => UndoPhase::NotDone { attempts },
+            Phase::Rejected { .. } | Phase::Skipped { attempts: 0 } => UndoPhase::NotDone { attempts },
+            // Seen to by hand, after it was asked for: it may be done.
+            Phase::Skipped { .. } => UndoPhase::Owed { attempts, output: None },
         };
         CompensatingStep { name: step.name, phase }
     });
-    Compensating { origin: state.origin, cause: cause.clone(), steps: steps.collect() }
+    Compensating { origin: state.origin, cause: cause.clone(), paused: state.paused, steps: steps.collect() }
 }
 
 fn compensating<P: Process>(mut state: Compensating<P>, event: &SagaEvent<P>) -> Saga<P> {
     match event {
         SagaEvent::CompensationRequested { step, attempt, request, deadline } => {
             state.request(step, *attempt, request, *deadline);
+        }
+        SagaEvent::StepSkipped { step, lane: Lane::Undo, by_hand: _ } => {
+            let attempts = state.step(step.as_str()).map_or(0, |step| step.phase.attempts());
+            state.put(step, UndoPhase::Skipped { attempts });
+        }
+        SagaEvent::StepRetried { step, lane: Lane::Undo, .. } => {
+            if let Some(attempt) = state.attempt(step) {
+                state.put(step, UndoPhase::Undoing(Pursuit::retried(attempt)));
+            }
+        }
+        SagaEvent::Paused { at, .. } => state.paused = Some(*at),
+        SagaEvent::Unpaused { at, .. } => {
+            let still = stood_still(state.paused.take(), *at);
+            state.steps.iter_mut().filter_map(|step| step.phase.pursuit_mut()).for_each(|sought| sought.delay(still));
         }
         SagaEvent::CompensationSucceeded { step } => {
             let attempts = state.step(step.as_str()).map_or(0, |step| step.phase.attempts());
@@ -122,6 +161,9 @@ fn compensating<P: Process>(mut state: Compensating<P>, event: &SagaEvent<P>) ->
         }
         SagaEvent::Started { .. }
         | SagaEvent::StepRequested { .. }
+        | SagaEvent::StepAwaited { .. }
+        | SagaEvent::StepSkipped { lane: Lane::Forward, .. }
+        | SagaEvent::StepRetried { lane: Lane::Forward, .. }
         | SagaEvent::StepSucceeded { .. }
         | SagaEvent::StepRejected { .. }
         | SagaEvent::StepUnknown { .. }
@@ -134,7 +176,18 @@ fn compensating<P: Process>(mut state: Compensating<P>, event: &SagaEvent<P>) ->
     Saga::Compensating(state)
 }
 
+/// For how long a saga stood still that goes on at `at`.
+fn stood_still(since: Option<DateTime<Utc>>, at: DateTime<Utc>) -> TimeDelta {
+    since.map_or(TimeDelta::zero(), |since| (at - since).max(TimeDelta::zero()))
+}
+
 impl<P: Process> Running<P> {
+    fn pursue(&mut self, step: &StepName, number: u32, request: Option<&Shared<P::Request>>, deadline: DateTime<Utc>) {
+        let forgiven = self.step(step.as_str()).and_then(|step| step.phase.pursuit()).map_or(0, Pursuit::forgiven);
+        let attempt = Attempt { number, forgiven, request: request.cloned() };
+        self.put(step, Phase::Pursued(Pursuit::Asked { attempt, deadline }));
+    }
+
     fn put(&mut self, name: &StepName, phase: Phase<P>) {
         // From the end: what happens next happens to the last step, most of the time.
         match self.steps.iter_mut().rfind(|step| step.name == *name) {
@@ -162,7 +215,7 @@ impl<P: Process> Compensating<P> {
 
     fn request(&mut self, step: &StepName, number: u32, request: &Shared<P::Request>, deadline: DateTime<Utc>) {
         let forgiven = self.step(step.as_str()).and_then(|step| step.phase.pursuit()).map_or(0, Pursuit::forgiven);
-        let attempt = Attempt { number, forgiven, request: request.clone() };
+        let attempt = Attempt { number, forgiven, request: Some(request.clone()) };
         self.put(step, UndoPhase::Undoing(Pursuit::Asked { attempt, deadline }));
     }
 
@@ -177,6 +230,22 @@ impl<P: Process> Pursuit<P> {
         match retry_at {
             Some(retry_at) => Self::Waiting { attempt, retry_at },
             None => Self::Exhausted { attempt, detail: detail.to_owned() },
+        }
+    }
+
+    /// About to be asked again, with a fresh policy.
+    fn retried(attempt: Attempt<P>) -> Self {
+        let forgiven = attempt.number;
+        Self::Waiting { attempt: Attempt { forgiven, ..attempt }, retry_at: DateTime::UNIX_EPOCH }
+    }
+
+    /// Moves what is due by `still`: the saga stood still for so long.
+    fn delay(&mut self, still: TimeDelta) {
+        match self {
+            Self::Asked { deadline: due, .. } | Self::Waiting { retry_at: due, .. } => {
+                *due = due.checked_add_signed(still).unwrap_or(*due);
+            }
+            Self::Exhausted { .. } | Self::Parked { .. } => {}
         }
     }
 

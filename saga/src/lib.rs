@@ -126,10 +126,10 @@ mod read;
 mod state;
 pub mod testing;
 
-pub use builder::{Builder, DefinitionError, Local, Problem, ask, compensatable, local, retriable, saga};
+pub use builder::{Builder, DefinitionError, Local, Problem, ask, await_word, compensatable, local, retriable, saga};
 pub use decide::{Input, Outcome, Refusal, UndoOutcome, decide};
-pub use definition::{Action, Ask, Definition, DefinitionHash, DefinitionRef, Kind, Step, Wording};
-pub use event::{CompensationCause, DETAIL_LENGTH_MAX, Lane, Rejection, SagaEvent};
+pub use definition::{Action, Ask, Condition, Definition, DefinitionHash, DefinitionRef, Kind, Step, Wording};
+pub use event::{ByHand, CompensationCause, DETAIL_LENGTH_MAX, Deadline, Lane, Rejection, SagaEvent};
 pub use library::{Library, LibraryError, UnknownDefinition};
 pub use name::StepName;
 pub use pending::{Pending, Until, Wanted, pending};

@@ -7,7 +7,7 @@ use crate::{Lane, Process, Saga, StepName};
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Pending {
     /// When it wants to be woken ([`Input::Wake`](crate::Input::Wake)) at the latest. `None` when it has ended, and
-    /// when only an operator can move it.
+    /// when only an operator can move it, as when it is paused.
     pub wake: Option<DateTime<Utc>>,
     /// The answers that are being sought.
     pub wanted: Vec<Wanted>,
@@ -62,6 +62,9 @@ impl<P: Process> Saga<P> {
     /// [`Pending::wake`] alone: allocates nothing.
     #[must_use]
     pub fn next_wake(&self) -> Option<DateTime<Utc>> {
+        if self.is_paused() {
+            return None;
+        }
         let mut untils = self.pursuits().map(|(_, _, pursuit)| pursuit.until()).peekable();
         let has_begun = match self {
             Self::Running(_) | Self::Compensating(_) => true,
@@ -71,7 +74,18 @@ impl<P: Process> Saga<P> {
             // No decision leaves a saga like this. Should a hand have done it, waking the saga makes it go on.
             return Some(DateTime::UNIX_EPOCH);
         }
-        untils.filter_map(Until::time).min()
+        untils.filter_map(Until::time).chain(self.deadline()).min()
+    }
+
+    /// When it has to be past its point of no return, while it is not.
+    #[must_use]
+    pub fn deadline(&self) -> Option<DateTime<Utc>> {
+        match self {
+            Self::Running(state) => {
+                state.deadline.filter(|deadline| state.steps.len() <= deadline.binds).map(|deadline| deadline.at)
+            }
+            Self::NotStarted | Self::Compensating(_) | Self::Ended(_) => None,
+        }
     }
 
     fn pursuits(&self) -> impl Iterator<Item = (&StepName, Lane, &Pursuit<P>)> {

@@ -110,11 +110,14 @@ impl<'a, P: Process> Facts<'a, P> {
         match self.outputs {
             Outputs::OfRunning(running) => match &running.step(name)?.phase {
                 Phase::Done { output, .. } => output.as_deref(),
-                Phase::Pursued(_) | Phase::Rejected { .. } => None,
+                Phase::Pursued(_) | Phase::Rejected { .. } | Phase::Skipped { .. } => None,
             },
             Outputs::OfCompensating(compensating) => match &compensating.step(name)?.phase {
                 UndoPhase::Owed { output, .. } => output.as_deref(),
-                UndoPhase::NotDone { .. } | UndoPhase::Undoing(_) | UndoPhase::Undone { .. } => None,
+                UndoPhase::NotDone { .. }
+                | UndoPhase::Undoing(_)
+                | UndoPhase::Undone { .. }
+                | UndoPhase::Skipped { .. } => None,
             },
             Outputs::Given(given) => given.iter().find(|(step, _)| step == name).map(|(_, output)| output),
         }

@@ -12,6 +12,8 @@ impl<P: Process> Saga<P> {
     pub fn status(&self) -> Status {
         match self {
             Self::NotStarted => Status::NotStarted,
+            Self::Running(Running { paused: Some(_), .. })
+            | Self::Compensating(Compensating { paused: Some(_), .. }) => Status::Paused,
             Self::Running(state) if state.is_parked() => Status::Parked,
             Self::Running(_) => Status::Running,
             Self::Compensating(state) if state.is_parked() => Status::Parked,
@@ -54,6 +56,16 @@ impl<P: Process> Saga<P> {
     #[must_use]
     pub fn definition(&self) -> Option<&DefinitionRef> {
         self.origin().map(|origin| &origin.definition)
+    }
+
+    /// True when an operator stopped it where it stands.
+    #[must_use]
+    pub fn is_paused(&self) -> bool {
+        match self {
+            Self::Running(state) => state.paused.is_some(),
+            Self::Compensating(state) => state.paused.is_some(),
+            Self::NotStarted | Self::Ended(_) => false,
+        }
     }
 
     /// Why it is being undone, or was.
@@ -127,7 +139,14 @@ impl<P: Process> Phase<P> {
     pub(crate) fn pursuit(&self) -> Option<&Pursuit<P>> {
         match self {
             Self::Pursued(pursuit) => Some(pursuit),
-            Self::Rejected { .. } | Self::Done { .. } => None,
+            Self::Rejected { .. } | Self::Done { .. } | Self::Skipped { .. } => None,
+        }
+    }
+
+    pub(crate) fn pursuit_mut(&mut self) -> Option<&mut Pursuit<P>> {
+        match self {
+            Self::Pursued(pursuit) => Some(pursuit),
+            Self::Rejected { .. } | Self::Done { .. } | Self::Skipped { .. } => None,
         }
     }
 
@@ -136,7 +155,7 @@ impl<P: Process> Phase<P> {
         match self {
             Self::Pursued(pursuit) => Some(pursuit.attempt()),
             Self::Rejected { attempt, .. } => Some(attempt),
-            Self::Done { .. } => None,
+            Self::Done { .. } | Self::Skipped { .. } => None,
         }
     }
 
@@ -144,7 +163,7 @@ impl<P: Process> Phase<P> {
         match self {
             Self::Pursued(pursuit) => pursuit.attempt().number,
             Self::Rejected { attempt, .. } => attempt.number,
-            Self::Done { attempts, .. } => *attempts,
+            Self::Done { attempts, .. } | Self::Skipped { attempts } => *attempts,
         }
     }
 
@@ -155,6 +174,7 @@ impl<P: Process> Phase<P> {
             Self::Pursued(Pursuit::Parked { .. }) => StepPhase::Parked,
             Self::Rejected { .. } => StepPhase::Rejected,
             Self::Done { .. } => StepPhase::Done,
+            Self::Skipped { .. } => StepPhase::Skipped,
         }
     }
 }
@@ -163,13 +183,23 @@ impl<P: Process> UndoPhase<P> {
     pub(crate) fn pursuit(&self) -> Option<&Pursuit<P>> {
         match self {
             Self::Undoing(pursuit) => Some(pursuit),
-            Self::NotDone { .. } | Self::Owed { .. } | Self::Undone { .. } => None,
+            Self::NotDone { .. } | Self::Owed { .. } | Self::Undone { .. } | Self::Skipped { .. } => None,
+        }
+    }
+
+    pub(crate) fn pursuit_mut(&mut self) -> Option<&mut Pursuit<P>> {
+        match self {
+            Self::Undoing(pursuit) => Some(pursuit),
+            Self::NotDone { .. } | Self::Owed { .. } | Self::Undone { .. } | Self::Skipped { .. } => None,
         }
     }
 
     pub(crate) fn attempts(&self) -> u32 {
         match self {
-            Self::NotDone { attempts } | Self::Owed { attempts, .. } | Self::Undone { attempts } => *attempts,
+            Self::NotDone { attempts }
+            | Self::Owed { attempts, .. }
+            | Self::Undone { attempts }
+            | Self::Skipped { attempts } => *attempts,
             Self::Undoing(pursuit) => pursuit.attempt().number,
         }
     }
@@ -182,6 +212,7 @@ impl<P: Process> UndoPhase<P> {
             Self::Undoing(Pursuit::Waiting { .. } | Pursuit::Exhausted { .. }) => StepPhase::UndoWaiting,
             Self::Undoing(Pursuit::Parked { .. }) => StepPhase::UndoParked,
             Self::Undone { .. } => StepPhase::Undone,
+            Self::Skipped { .. } => StepPhase::UndoSkipped,
         }
     }
 }

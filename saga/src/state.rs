@@ -2,7 +2,7 @@ use chrono::{DateTime, Utc};
 use eventstore::{Actor, Aggregate, Category};
 use serde::Serialize;
 
-use crate::{CompensationCause, DefinitionRef, Process, Rejection, SagaEvent, Shared, StepName};
+use crate::{CompensationCause, Deadline, DefinitionRef, Process, Rejection, SagaEvent, Shared, StepName};
 
 /// Where one saga stands: the fold of its stream.
 #[derive(Clone, PartialEq, Debug, Default, Serialize)]
@@ -36,6 +36,10 @@ pub struct Origin<P: Process> {
 pub struct Running<P: Process> {
     /// What it was started with.
     pub origin: Shared<Origin<P>>,
+    /// When it has to be past its point of no return, if it has to.
+    pub deadline: Option<Deadline>,
+    /// Since when it stands still, if it does.
+    pub paused: Option<DateTime<Utc>>,
     /// The steps begun so far.
     pub steps: Vec<RunningStep<P>>,
 }
@@ -69,6 +73,11 @@ pub enum Phase<P: Process> {
         attempts: u32,
         /// What it reported.
         output: Option<Shared<P::Output>>,
+    },
+    /// Left out.
+    Skipped {
+        /// How often it was asked for before somebody saw to it by hand; 0 when there was nothing to do.
+        attempts: u32,
     },
 }
 
@@ -114,8 +123,8 @@ pub struct Attempt<P: Process> {
     pub number: u32,
     /// The attempts that do not count against the policy: those before an operator last had it tried again.
     pub forgiven: u32,
-    /// What is asked; the same every time.
-    pub request: Shared<P::Request>,
+    /// What is asked, the same every time; `None` where nobody is asked and word from outside is awaited.
+    pub request: Option<Shared<P::Request>>,
 }
 
 /// A saga on its way back. Its steps are those that were begun, as in [`Running`].
@@ -126,6 +135,8 @@ pub struct Compensating<P: Process> {
     pub origin: Shared<Origin<P>>,
     /// Why.
     pub cause: CompensationCause,
+    /// Since when it stands still, if it does.
+    pub paused: Option<DateTime<Utc>>,
     /// The steps that were begun.
     pub steps: Vec<CompensatingStep<P>>,
 }
@@ -144,7 +155,7 @@ pub struct CompensatingStep<P: Process> {
 #[derive(Clone, PartialEq, Debug, Serialize)]
 #[serde(bound = "")]
 pub enum UndoPhase<P: Process> {
-    /// There is nothing to undo: it was refused.
+    /// There is nothing to undo: it was refused, or left out.
     NotDone {
         /// How often it was asked for.
         attempts: u32,
@@ -161,6 +172,11 @@ pub enum UndoPhase<P: Process> {
     /// It is undone.
     Undone {
         /// How often that was asked for.
+        attempts: u32,
+    },
+    /// Somebody saw to it by hand.
+    Skipped {
+        /// How often it was asked to be undone before.
         attempts: u32,
     },
 }
@@ -209,6 +225,8 @@ pub enum Status {
     Compensating,
     /// At least one of its steps waits for an operator.
     Parked,
+    /// An operator stopped it where it stands, whichever way it was going.
+    Paused,
     /// Every step is done.
     Completed,
     /// Everything that was done is undone.
@@ -241,6 +259,8 @@ pub enum StepPhase {
     Rejected,
     /// Done.
     Done,
+    /// Left out: nothing to do, or seen to by hand.
+    Skipped,
     /// Done or unknown; its turn to be undone has not come.
     Owed,
     /// Asked to be undone, no answer yet.
@@ -251,6 +271,8 @@ pub enum StepPhase {
     UndoParked,
     /// Undone.
     Undone,
+    /// Its undoing was seen to by hand.
+    UndoSkipped,
 }
 
 impl<P: Process> Aggregate for Saga<P> {

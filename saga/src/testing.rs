@@ -273,6 +273,30 @@ pub fn resumed<P: Process>() -> Input<P> {
     Input::Resume { reason: "it works again".to_owned(), actor: tester() }
 }
 
+/// An operator stops the saga where it stands.
+#[must_use]
+pub fn paused<P: Process>() -> Input<P> {
+    Input::Pause { reason: "let me look".to_owned(), actor: tester() }
+}
+
+/// An operator lets the saga go on.
+#[must_use]
+pub fn unpaused<P: Process>() -> Input<P> {
+    Input::Unpause { reason: "I have looked".to_owned(), actor: tester() }
+}
+
+/// An operator has one step tried again.
+#[must_use]
+pub fn retried<P: Process>(step: &'static str) -> Input<P> {
+    Input::Retry { step: StepName::new(step), reason: "now".to_owned(), actor: tester() }
+}
+
+/// An operator has seen to a step by hand.
+#[must_use]
+pub fn skipped<P: Process>(step: &'static str) -> Input<P> {
+    Input::Skip { step: StepName::new(step), reason: "done by hand".to_owned(), actor: tester() }
+}
+
 /// An operator abandons.
 #[must_use]
 pub fn abandoned<P: Process>() -> Input<P> {

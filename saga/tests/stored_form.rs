@@ -3,7 +3,9 @@
 
 use chrono::DateTime;
 use eventstore::{Actor, DomainEvent};
-use saga::{CompensationCause, Facts, Lane, Process, Rejection, SagaEvent, Shared, StepName, ask, local, saga};
+use saga::{
+    ByHand, CompensationCause, Deadline, Facts, Lane, Process, Rejection, SagaEvent, Shared, StepName, ask, local, saga,
+};
 
 #[derive(Clone, Debug, PartialEq)]
 struct Any;
@@ -29,7 +31,7 @@ fn events() -> Vec<(SagaEvent<Any>, &'static str)> {
     let (actor, reason) = (|| Actor::new("operator:ana"), || "why".to_owned());
     vec![
         (
-            SagaEvent::Started { definition: definition.id().clone(), input: words("in") },
+            SagaEvent::Started { definition: definition.id().clone(), input: words("in"), deadline: None },
             r#"{"SagaStarted":{"definition":{"name":"s","version":1,"hash":"HASH"},"input":"in"}}"#,
         ),
         (
@@ -90,9 +92,60 @@ fn events() -> Vec<(SagaEvent<Any>, &'static str)> {
     ]
 }
 
+/// Those of steps that are awaited or left out, deadlines, pauses.
+fn later_events() -> Vec<(SagaEvent<Any>, &'static str)> {
+    let step = || StepName::new("pay");
+    let at = || DateTime::from_timestamp_millis(1_767_225_600_250).unwrap();
+    let input = Shared::from("in".to_owned());
+    let definition = saga::<Any>("s", 1).pivot("pay", ask(word)).retriable("file", local()).build().unwrap();
+    let (actor, reason) = (|| Actor::new("operator:ana"), || "why".to_owned());
+    vec![
+        (
+            SagaEvent::Started {
+                definition: definition.id().clone(),
+                input,
+                deadline: Some(Deadline { at: at(), binds: 2 }),
+            },
+            r#"{"SagaStarted":{"definition":{"name":"s","version":1,"hash":"HASH"},"input":"in","deadline":{"at":"2026-01-01T00:00:00.250Z","binds":2}}}"#,
+        ),
+        (
+            SagaEvent::StepAwaited { step: step(), attempt: 1, deadline: at() },
+            r#"{"StepAwaited":{"step":"pay","attempt":1,"deadline":"2026-01-01T00:00:00.250Z"}}"#,
+        ),
+        (
+            SagaEvent::StepSkipped { step: step(), lane: Lane::Forward, by_hand: None },
+            r#"{"StepSkipped":{"step":"pay","lane":"forward"}}"#,
+        ),
+        (
+            SagaEvent::StepSkipped {
+                step: step(),
+                lane: Lane::Undo,
+                by_hand: Some(ByHand { actor: actor(), reason: reason() }),
+            },
+            r#"{"StepSkipped":{"step":"pay","lane":"undo","by_hand":{"actor":"operator:ana","reason":"why"}}}"#,
+        ),
+        (
+            SagaEvent::StepRetried { step: step(), lane: Lane::Forward, actor: actor(), reason: reason() },
+            r#"{"StepRetried":{"step":"pay","lane":"forward","actor":"operator:ana","reason":"why"}}"#,
+        ),
+        (
+            SagaEvent::Paused { actor: actor(), reason: reason(), at: at() },
+            r#"{"SagaPaused":{"actor":"operator:ana","reason":"why","at":"2026-01-01T00:00:00.250Z"}}"#,
+        ),
+        (
+            SagaEvent::Unpaused { actor: actor(), reason: reason(), at: at() },
+            r#"{"SagaUnpaused":{"actor":"operator:ana","reason":"why","at":"2026-01-01T00:00:00.250Z"}}"#,
+        ),
+        (
+            SagaEvent::CompensationStarted { cause: CompensationCause::Late { deadline: at() } },
+            r#"{"CompensationStarted":{"cause":{"late":{"deadline":"2026-01-01T00:00:00.250Z"}}}}"#,
+        ),
+    ]
+}
+
 #[test]
 fn every_event_is_stored_as_it_always_was_and_read_back_the_same() {
-    for (event, expected) in events() {
+    for (event, expected) in events().into_iter().chain(later_events()) {
         let hash = if let SagaEvent::Started { definition, .. } = &event {
             definition.hash.to_string()
         } else {

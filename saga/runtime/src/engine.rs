@@ -138,9 +138,14 @@ fn arm<P: Process>(unit: &mut Unit<'_>, saga_id: Uuid) -> Result<(), Need> {
 /// Without a saga there is no definition to decide by, and nothing to decide: messages go unheard, commands are told.
 fn not_started<P: Process>(input: &Input<P>) -> Result<Vec<SagaEvent<P>>, StepError> {
     match input {
-        Input::Start { .. } | Input::Cancel { .. } | Input::Resume { .. } | Input::Abandon { .. } => {
-            Err(Refusal::NotStarted.into())
-        }
+        Input::Start { .. }
+        | Input::Cancel { .. }
+        | Input::Resume { .. }
+        | Input::Abandon { .. }
+        | Input::Pause { .. }
+        | Input::Unpause { .. }
+        | Input::Retry { .. }
+        | Input::Skip { .. } => Err(Refusal::NotStarted.into()),
         Input::Reply { .. } | Input::UndoReply { .. } | Input::Wake => Ok(Vec::new()),
     }
 }

@@ -8,9 +8,9 @@ use crate::state::{Phase, Pursuit, UndoPhase};
 use crate::{Compensating, CompensationCause, Lane, Process, Running, Saga, SagaEvent, Shared, StepName};
 
 /// Records everything that follows until somebody is to be waited for. Ends: each turn begins or ends a step, or the
-/// saga.
+/// saga. Nothing follows while the saga is paused.
 pub(super) fn advance<P: Process>(decision: &mut Decision<'_, P>) {
-    loop {
+    while !decision.saga.is_paused() {
         let next = match &decision.saga {
             Saga::Running(state) => forward(decision, state),
             Saga::Compensating(state) => back(decision, state),
@@ -19,13 +19,18 @@ pub(super) fn advance<P: Process>(decision: &mut Decision<'_, P>) {
         match next {
             Next::Wait => return,
             Next::Record(event) => decision.record(event),
-            Next::Begin(begun) => begun.into_iter().for_each(|(step, request)| match request {
-                Some(request) => decision.request(step, 1, request),
-                None => decision.record(SagaEvent::StepSucceeded { step, output: None }),
+            Next::Begin(begun) => begun.into_iter().for_each(|(step, beginning)| match beginning {
+                Beginning::Ask(request) => decision.request(step, 1, request),
+                Beginning::Await => decision.await_word(step, 1),
+                Beginning::Local => decision.record(SagaEvent::StepSucceeded { step, output: None }),
+                Beginning::Skip => {
+                    decision.record(SagaEvent::StepSkipped { step, lane: Lane::Forward, by_hand: None });
+                }
             }),
-            Next::Undo(undone) => {
-                undone.into_iter().for_each(|(step, request)| decision.request_undo(step, 1, request));
-            }
+            Next::Undo(undone) => undone.into_iter().for_each(|(step, request)| match request {
+                Some(request) => decision.request_undo(step, 1, request),
+                None => decision.record(SagaEvent::CompensationSucceeded { step }),
+            }),
         }
     }
 }
@@ -33,9 +38,28 @@ pub(super) fn advance<P: Process>(decision: &mut Decision<'_, P>) {
 enum Next<P: Process> {
     Wait,
     Record(SagaEvent<P>),
-    /// Steps to be taken; without a request they are local.
-    Begin(Vec<(StepName, Option<Shared<P::Request>>)>),
-    Undo(Vec<(StepName, Shared<P::Request>)>),
+    /// Steps to be taken.
+    Begin(Vec<(StepName, Beginning<P>)>),
+    /// Steps to be undone; without a request there is nothing to undo: word from outside had come.
+    Undo(Vec<(StepName, Option<Shared<P::Request>>)>),
+}
+
+/// What taking a step begins with.
+enum Beginning<P: Process> {
+    Ask(Shared<P::Request>),
+    Await,
+    Local,
+    Skip,
+}
+
+impl<P: Process> Beginning<P> {
+    fn of(action: &Action<P>, facts: &Facts<'_, P>) -> Self {
+        match action {
+            Action::Local => Self::Local,
+            Action::Ask(ask) if ask.only_if.is_some_and(|holds| !holds(facts)) => Self::Skip,
+            Action::Ask(ask) => ask.request.map_or(Self::Await, |request| Self::Ask(Shared::from(request(facts)))),
+        }
+    }
 }
 
 fn forward<P: Process>(decision: &Decision<'_, P>, state: &Running<P>) -> Next<P> {
@@ -44,13 +68,16 @@ fn forward<P: Process>(decision: &Decision<'_, P>, state: &Running<P>) -> Next<P
     let mut waits = false;
     for step in state.steps.get(stage.start.min(begun)..).unwrap_or_default() {
         match &step.phase {
-            Phase::Done { .. } => {}
+            Phase::Done { .. } | Phase::Skipped { .. } => {}
             Phase::Pursued(Pursuit::Asked { .. } | Pursuit::Waiting { .. } | Pursuit::Parked { .. }) => waits = true,
             Phase::Pursued(Pursuit::Exhausted { detail, .. }) => {
                 return Next::Record(exhausted(decision, &step.name, detail));
             }
             Phase::Rejected { reason, .. } => return Next::Record(rejected(decision, &step.name, reason)),
         }
+    }
+    if let Some(deadline) = decision.saga.deadline().filter(|deadline| *deadline <= decision.now) {
+        return Next::Record(SagaEvent::CompensationStarted { cause: CompensationCause::Late { deadline } });
     }
     // A stage that was begun only in part is begun in full before anything is waited for.
     let next = if begun < stage.end { begun..stage.end } else { decision.definition.stage_of(begun) };
@@ -61,11 +88,7 @@ fn forward<P: Process>(decision: &Decision<'_, P>, state: &Running<P>) -> Next<P
     } else {
         let facts = Facts::of_running(decision.saga_id, state);
         let steps = decision.definition.steps().get(next).unwrap_or_default();
-        let request = |action: &Action<P>| match action {
-            Action::Ask(ask) => Some(Shared::from((ask.request)(&facts))),
-            Action::Local => None,
-        };
-        Next::Begin(steps.iter().map(|step| (step.name.clone(), request(&step.action))).collect())
+        Next::Begin(steps.iter().map(|step| (step.name.clone(), Beginning::of(&step.action, &facts))).collect())
     }
 }
 
@@ -106,7 +129,7 @@ fn back<P: Process>(decision: &Decision<'_, P>, state: &Compensating<P>) -> Next
                 waits = true;
             }
             UndoPhase::Owed { .. } => last_owed = Some(index),
-            UndoPhase::NotDone { .. } | UndoPhase::Undone { .. } => {}
+            UndoPhase::NotDone { .. } | UndoPhase::Undone { .. } | UndoPhase::Skipped { .. } => {}
         }
     }
     if waits {
@@ -124,10 +147,10 @@ fn undo_stage<P: Process>(decision: &Decision<'_, P>, state: &Compensating<P>, i
     let stage = decision.definition.stage_of(index);
     let steps = state.steps.iter().zip(decision.definition.steps());
     let owed = steps.skip(stage.start).take(stage.len()).filter(|(step, _)| step.phase.is_owed());
-    let requests = owed.filter_map(|(step, defined)| Some((step.name.clone(), defined.ask()?.undo?)));
-    let undone: Vec<_> = requests.map(|(step, undo)| (step, Shared::from(undo(&facts)))).collect();
-    // Only compensatable steps are ever owed here, and those have an undo. Should a hand have written another history,
-    // waiting for an operator is right.
+    let asks = owed.filter_map(|(step, defined)| Some((step.name.clone(), defined.ask()?)));
+    let undone: Vec<_> = asks.map(|(step, ask)| (step, ask.undo.map(|undo| Shared::from(undo(&facts))))).collect();
+    // Only compensatable steps are ever owed here, and those are asked or awaited. Should a hand have written another
+    // history, waiting for an operator is right.
     if undone.is_empty() { Next::Wait } else { Next::Undo(undone) }
 }
 
@@ -135,7 +158,7 @@ impl<P: Process> UndoPhase<P> {
     fn is_owed(&self) -> bool {
         match self {
             Self::Owed { .. } => true,
-            Self::NotDone { .. } | Self::Undoing(_) | Self::Undone { .. } => false,
+            Self::NotDone { .. } | Self::Undoing(_) | Self::Undone { .. } | Self::Skipped { .. } => false,
         }
     }
 }

@@ -26,6 +26,8 @@ fn way_back<P: Process>(decision: &Decision<'_, P>, state: &Running<P>) -> Resul
     let is_pivot = decision.definition.steps().get(no_return).is_some_and(|step| step.kind == crate::Kind::Pivot);
     match &first.phase {
         Phase::Pursued(_) if is_last_begun && is_pivot => Err(Refusal::AtPivot { pivot: first.name.clone() }),
-        Phase::Pursued(_) | Phase::Rejected { .. } | Phase::Done { .. } => Err(Refusal::PastNoReturn),
+        Phase::Pursued(_) | Phase::Rejected { .. } | Phase::Done { .. } | Phase::Skipped { .. } => {
+            Err(Refusal::PastNoReturn)
+        }
     }
 }

@@ -3,6 +3,7 @@
 mod advance;
 mod cancel;
 mod operator;
+mod pause;
 mod reply;
 mod start;
 mod undo;
@@ -15,11 +16,14 @@ use uuid::Uuid;
 use crate::definition::{Ask, Step};
 use crate::event::{DETAIL_LENGTH_MAX, cut};
 use crate::policy::{jitter, later};
-use crate::{Definition, DefinitionRef, Process, Rejection, RetryPolicy, Saga, SagaEvent, Shared, Status, StepName};
+use crate::state::Attempt;
+use crate::{
+    ByHand, Definition, DefinitionRef, Process, Rejection, RetryPolicy, Saga, SagaEvent, Shared, Status, StepName,
+};
 
 /// Something that comes in for a saga.
 ///
-/// The first four are commands: somebody waits to hear whether they took effect, so what has no effect is a
+/// The first eight are commands: somebody waits to hear whether they took effect, so what has no effect is a
 /// [`Refusal`]. The others are messages: they may be late, repeated or lost, so what has no effect is no event.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Input<P: Process> {
@@ -49,7 +53,39 @@ pub enum Input<P: Process> {
         /// Who.
         actor: Actor,
     },
-    /// A participant answered a step's request.
+    /// Stop where it stands: nothing is asked for, nothing becomes due. Answers that come are kept.
+    Pause {
+        /// Why.
+        reason: String,
+        /// Who.
+        actor: Actor,
+    },
+    /// Go on after a pause; what was due is due later by as much.
+    Unpause {
+        /// Why.
+        reason: String,
+        /// Who.
+        actor: Actor,
+    },
+    /// Try one step again now, parked or not, with a fresh policy.
+    Retry {
+        /// Which step.
+        step: StepName,
+        /// Why.
+        reason: String,
+        /// Who.
+        actor: Actor,
+    },
+    /// Go on without the answer of a step: somebody has seen to it by hand, or to its undoing.
+    Skip {
+        /// Which step.
+        step: StepName,
+        /// Why.
+        reason: String,
+        /// Who.
+        actor: Actor,
+    },
+    /// A participant answered a step's request, or word came that was awaited.
     Reply {
         /// Which step.
         step: StepName,
@@ -122,6 +158,25 @@ pub enum Refusal {
     /// None of its steps waits for an operator. Nothing to do.
     #[error("the saga is not parked")]
     NotParked,
+    /// It stands still. Let it go on first ([`Input::Unpause`]).
+    #[error("the saga is paused")]
+    Paused,
+    /// It does not stand still. Nothing to do.
+    #[error("the saga is not paused")]
+    NotPaused,
+    /// No answer is being sought for the step: it was not begun, or is settled. Look at the saga again.
+    #[error("nothing is being sought for {step}")]
+    NotSought {
+        /// The step.
+        step: StepName,
+    },
+    /// The pivot decides whether there is a way back, so somebody has to say what became of it: bring its answer
+    /// before the saga ([`Input::Reply`]).
+    #[error("{step} is the pivot and cannot be skipped: answer it")]
+    PivotSkipped {
+        /// The step.
+        step: StepName,
+    },
     /// The definition at hand is not the one the saga is bound to. Find that one; never decide by another.
     #[error("the saga is bound to {pinned}, not to {offered}")]
     OtherDefinition {
@@ -150,6 +205,14 @@ pub fn decide<P: Process>(
         Input::Cancel { reason, actor } => cancel::cancel(decision.bound()?, detail(reason), actor)?,
         Input::Resume { reason, actor } => operator::resume(decision.bound()?, detail(reason), actor)?,
         Input::Abandon { reason, actor } => operator::abandon(decision.bound()?, detail(reason), actor)?,
+        Input::Pause { reason, actor } => pause::pause(decision.bound()?, detail(reason), actor)?,
+        Input::Unpause { reason, actor } => pause::unpause(decision.bound()?, detail(reason), actor)?,
+        Input::Retry { step, reason, actor } => {
+            operator::retry(decision.bound()?, &step, ByHand { actor, reason: detail(reason) })?;
+        }
+        Input::Skip { step, reason, actor } => {
+            operator::skip(decision.bound()?, &step, ByHand { actor, reason: detail(reason) })?;
+        }
         Input::Reply { step, outcome } => reply::reply(decision.bound()?, &step, outcome),
         Input::UndoReply { step, outcome } => undo::undo_reply(decision.bound()?, &step, outcome),
         Input::Wake => wake::wake(decision.bound()?),
@@ -188,6 +251,28 @@ impl<P: Process> Decision<'_, P> {
     fn request(&mut self, step: StepName, attempt: u32, request: Shared<P::Request>) {
         let deadline = self.deadline(&step);
         self.record(SagaEvent::StepRequested { step, attempt, request, deadline });
+    }
+
+    /// Waits for word from outside.
+    fn await_word(&mut self, step: StepName, attempt: u32) {
+        let deadline = self.deadline(&step);
+        self.record(SagaEvent::StepAwaited { step, attempt, deadline });
+    }
+
+    /// Takes a step once more, in the same words.
+    fn again(&mut self, step: StepName, attempt: Attempt<P>) {
+        let number = attempt.number.saturating_add(1);
+        match attempt.request {
+            Some(request) => self.request(step, number, request),
+            None => self.await_word(step, number),
+        }
+    }
+
+    /// Undoes a step once more, in the same words.
+    fn undo_again(&mut self, step: StepName, attempt: Attempt<P>) {
+        if let Some(request) = attempt.request {
+            self.request_undo(step, attempt.number.saturating_add(1), request);
+        }
     }
 
     /// Asks a participant to undo a step.

@@ -1,8 +1,9 @@
 use eventstore::Actor;
 
 use super::{Decision, Refusal, advance};
+use crate::definition::Kind;
 use crate::state::{Attempt, Phase, Pursuit, UndoPhase};
-use crate::{Process, Saga, SagaEvent, StepName};
+use crate::{ByHand, Lane, Process, Saga, SagaEvent, StepName};
 
 /// The parked steps are asked for again, the same request with the next attempt's number and a fresh policy.
 pub(super) fn resume<P: Process>(decision: &mut Decision<'_, P>, reason: String, actor: Actor) -> Result<(), Refusal> {
@@ -16,18 +17,60 @@ pub(super) fn resume<P: Process>(decision: &mut Decision<'_, P>, reason: String,
             (Vec::new(), parked(state.steps.iter().filter_map(|step| Some((&step.name, step.phase.pursuit()?)))))
         }
     };
+    if decision.saga.is_paused() {
+        return Err(Refusal::Paused);
+    }
     if forward.is_empty() && undo.is_empty() {
         return Err(Refusal::NotParked);
     }
     decision.record(SagaEvent::Resumed { actor, reason });
-    for (step, attempt) in forward {
-        decision.request(step, attempt.number.saturating_add(1), attempt.request);
+    forward.into_iter().for_each(|(step, attempt)| decision.again(step, attempt));
+    undo.into_iter().for_each(|(step, attempt)| decision.undo_again(step, attempt));
+    advance::advance(decision);
+    Ok(())
+}
+
+/// One step is asked for again now, the same request with the next attempt's number and a fresh policy.
+pub(super) fn retry<P: Process>(decision: &mut Decision<'_, P>, step: &StepName, by: ByHand) -> Result<(), Refusal> {
+    let (lane, attempt) = sought(decision, step)?;
+    if decision.saga.is_paused() {
+        return Err(Refusal::Paused);
     }
-    for (step, attempt) in undo {
-        decision.request_undo(step, attempt.number.saturating_add(1), attempt.request);
+    let step = step.clone();
+    decision.record(SagaEvent::StepRetried { step: step.clone(), lane, actor: by.actor, reason: by.reason });
+    match lane {
+        Lane::Forward => decision.again(step, attempt),
+        Lane::Undo => decision.undo_again(step, attempt),
     }
     advance::advance(decision);
     Ok(())
+}
+
+/// Somebody says that they have seen to a step, or to its undoing. Should the saga turn later, what was asked for before
+/// it was skipped may be done all the same, and is undone.
+pub(super) fn skip<P: Process>(decision: &mut Decision<'_, P>, step: &StepName, by: ByHand) -> Result<(), Refusal> {
+    let (lane, _) = sought(decision, step)?;
+    let is_pivot = decision.definition.step(step.as_str()).is_some_and(|step| step.kind == Kind::Pivot);
+    if is_pivot {
+        return Err(Refusal::PivotSkipped { step: step.clone() });
+    }
+    decision.record(SagaEvent::StepSkipped { step: step.clone(), lane, by_hand: Some(by) });
+    advance::advance(decision);
+    Ok(())
+}
+
+/// The asking of `step` that has no definite answer yet.
+fn sought<P: Process>(decision: &Decision<'_, P>, step: &StepName) -> Result<(Lane, Attempt<P>), Refusal> {
+    let found = match &decision.saga {
+        Saga::NotStarted => return Err(Refusal::NotStarted),
+        Saga::Ended(_) => return Err(Refusal::Ended { status: decision.saga.status() }),
+        Saga::Running(state) => state.step(step.as_str()).and_then(|step| Some((Lane::Forward, step.phase.pursuit()?))),
+        Saga::Compensating(state) => {
+            state.step(step.as_str()).and_then(|step| Some((Lane::Undo, step.phase.pursuit()?)))
+        }
+    };
+    let (lane, pursuit) = found.ok_or_else(|| Refusal::NotSought { step: step.clone() })?;
+    Ok((lane, pursuit.attempt().clone()))
 }
 
 fn parked<'a, P: Process>(
@@ -46,11 +89,13 @@ pub(super) fn abandon<P: Process>(decision: &mut Decision<'_, P>, reason: String
         Saga::Ended(_) => return Err(Refusal::Ended { status: decision.saga.status() }),
         Saga::Running(state) => names(state.steps.iter().filter_map(|step| match step.phase {
             Phase::Pursued(_) | Phase::Done { .. } => Some(&step.name),
-            Phase::Rejected { .. } => None,
+            // What was skipped after it was asked for may be done too.
+            Phase::Skipped { attempts } if attempts > 0 => Some(&step.name),
+            Phase::Rejected { .. } | Phase::Skipped { .. } => None,
         })),
         Saga::Compensating(state) => names(state.steps.iter().filter_map(|step| match step.phase {
             UndoPhase::Owed { .. } | UndoPhase::Undoing(_) => Some(&step.name),
-            UndoPhase::NotDone { .. } | UndoPhase::Undone { .. } => None,
+            UndoPhase::NotDone { .. } | UndoPhase::Undone { .. } | UndoPhase::Skipped { .. } => None,
         })),
     };
     decision.record(SagaEvent::Abandoned { actor, reason, owed });

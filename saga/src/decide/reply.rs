@@ -10,7 +10,7 @@ pub(super) fn reply<P: Process>(decision: &mut Decision<'_, P>, step: &StepName,
         Saga::NotStarted | Saga::Compensating(_) | Saga::Ended(_) => None,
         Saga::Running(state) => state.step(step.as_str()).and_then(|step| match &step.phase {
             Phase::Pursued(pursuit) => answered(decision, &step.name, pursuit, outcome),
-            Phase::Rejected { .. } | Phase::Done { .. } => None,
+            Phase::Rejected { .. } | Phase::Done { .. } | Phase::Skipped { .. } => None,
         }),
     };
     if let Some(event) = event {
@@ -56,9 +56,19 @@ pub(super) fn unknown<P: Process>(
     attempt: &Attempt<P>,
     detail: String,
 ) -> SagaEvent<P> {
+    if is_no(decision, step) {
+        let reason = Rejection::new(Rejection::NO_WORD, detail);
+        return SagaEvent::StepRejected { step: step.clone(), reason };
+    }
     let policy = decision.ask(step).map(|ask| ask.retry).unwrap_or_default();
     let retry_at = decision.retry_at(step, policy, attempt.number, attempt.used());
     SagaEvent::StepUnknown { step: step.clone(), attempt: attempt.number, detail, retry_at }
+}
+
+/// True where no word is a no: nobody was asked for anything, and there is a way back without an undo.
+fn is_no<P: Process>(decision: &Decision<'_, P>, step: &StepName) -> bool {
+    let no_undo = decision.ask(step).is_some_and(|ask| ask.is_awaited() && !ask.has_undo());
+    no_undo && ends_by_rejection(decision, step)
 }
 
 impl<P: Process> Attempt<P> {

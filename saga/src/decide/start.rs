@@ -1,12 +1,16 @@
 use super::{Decision, Refusal, advance};
-use crate::{Process, SagaEvent, Shared};
+use crate::policy::later;
+use crate::{Deadline, Process, SagaEvent, Shared};
 
 /// Starting the same saga twice is starting it once: whoever did not hear the answer may ask again.
 pub(super) fn start<P: Process>(decision: &mut Decision<'_, P>, input: P::Input) -> Result<(), Refusal> {
     match decision.saga.origin() {
         None => {
             let definition = decision.definition.id().clone();
-            decision.record(SagaEvent::Started { definition, input: Shared::from(input) });
+            let binds = decision.definition.no_return();
+            let deadline = decision.definition.deadline();
+            let deadline = deadline.map(|within| Deadline { at: later(decision.now, within), binds });
+            decision.record(SagaEvent::Started { definition, input: Shared::from(input), deadline });
             advance::advance(decision);
             Ok(())
         }

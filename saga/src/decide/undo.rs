@@ -7,7 +7,10 @@ pub(super) fn undo_reply<P: Process>(decision: &mut Decision<'_, P>, step: &Step
         Saga::NotStarted | Saga::Running(_) | Saga::Ended(_) => None,
         Saga::Compensating(state) => state.step(step.as_str()).and_then(|step| match &step.phase {
             UndoPhase::Undoing(pursuit) => answered(decision, &step.name, pursuit, outcome),
-            UndoPhase::NotDone { .. } | UndoPhase::Owed { .. } | UndoPhase::Undone { .. } => None,
+            UndoPhase::NotDone { .. }
+            | UndoPhase::Owed { .. }
+            | UndoPhase::Undone { .. }
+            | UndoPhase::Skipped { .. } => None,
         }),
     };
     if let Some(event) = event {

@@ -7,6 +7,9 @@ use crate::{Process, Saga, StepName};
 /// Whatever is due happens. Waking a saga too early, too late or twice is harmless: what is due is told by its state.
 pub(super) fn wake<P: Process>(decision: &mut Decision<'_, P>) {
     let now = decision.now;
+    if decision.saga.is_paused() {
+        return;
+    }
     match &decision.saga {
         Saga::NotStarted | Saga::Ended(_) => return,
         Saga::Running(state) => {
@@ -17,7 +20,7 @@ pub(super) fn wake<P: Process>(decision: &mut Decision<'_, P>) {
                         let event = reply::unknown(decision, &step, &attempt, no_answer());
                         decision.record(event);
                     }
-                    Due::Retry(attempt) => decision.request(step, attempt.number.saturating_add(1), attempt.request),
+                    Due::Retry(attempt) => decision.again(step, attempt),
                 }
             }
         }
@@ -29,9 +32,7 @@ pub(super) fn wake<P: Process>(decision: &mut Decision<'_, P>) {
                         let event = undo::failed(decision, &step, &attempt, no_answer());
                         decision.record(event);
                     }
-                    Due::Retry(attempt) => {
-                        decision.request_undo(step, attempt.number.saturating_add(1), attempt.request);
-                    }
+                    Due::Retry(attempt) => decision.undo_again(step, attempt),
                 }
             }
         }

@@ -23,7 +23,8 @@ pub use run::Sample;
 use eventstore::{Aggregate, DomainEvent};
 use run::{Plan, Run, Trouble, plans};
 
-use crate::testing::cancelled;
+use crate::pending::pending;
+use crate::testing::{cancelled, paused, tester, unpaused};
 use crate::{Input, Kind, Lane, Outcome, Process, Refusal, Saga, SagaEvent, Status, StepName, UndoOutcome};
 
 /// All of them.
@@ -37,6 +38,8 @@ pub fn all<P: Process>(sample: &Sample<'_, P>) {
     every_commit_may_be_the_last(sample);
     every_timer_may_fire_twice(sample);
     undo_is_strictly_reverse(sample);
+    a_pause_costs_nothing_but_time(sample);
+    whatever_waits_can_be_seen_to_by_hand(sample);
 }
 
 /// Whatever goes wrong, the saga ends: undone when the trouble was before the point of no return, completed otherwise,
@@ -45,10 +48,10 @@ pub fn all<P: Process>(sample: &Sample<'_, P>) {
 /// # Panics
 /// It does not.
 pub fn every_step_may_fail<P: Process>(sample: &Sample<'_, P>) {
-    for plans in plans(sample.definition) {
+    for plans in plans(sample) {
         let mut run = Run::begin(sample, plans.clone());
         let status = run.finish();
-        let turns = plans.iter().any(|plan| turns(sample, plan));
+        let turns = run.was_late() || plans.iter().any(|plan| turns(sample, plan));
         assert_eq!(status, if turns { Status::Compensated } else { Status::Completed }, "{}", run.told());
         assert_eq!(run.was_parked, plans.iter().any(|plan| parks(sample, plan)), "operator needed? {}", run.told());
         assert_eq!(*run.world.saga(), restored(run.world.history()), "{}", run.told());
@@ -60,7 +63,7 @@ pub fn every_step_may_fail<P: Process>(sample: &Sample<'_, P>) {
 /// # Panics
 /// Something follows from it.
 pub fn every_reply_may_repeat<P: Process>(sample: &Sample<'_, P>) {
-    for plans in plans(sample.definition) {
+    for plans in plans(sample) {
         let mut run = Run::begin(sample, plans);
         loop {
             let resumed = run.was_parked;
@@ -85,7 +88,7 @@ pub fn every_reply_may_repeat<P: Process>(sample: &Sample<'_, P>) {
 /// # Panics
 /// It is not.
 pub fn every_reply_may_come_late<P: Process>(sample: &Sample<'_, P>) {
-    for plans in plans(sample.definition) {
+    for plans in plans(sample) {
         let Some(plan) = plans.first().filter(|plan| plan.trouble == Trouble::Silent) else { continue };
         let mut run = Run::begin(sample, plans.clone());
         let step = || plan.step.clone();
@@ -117,7 +120,7 @@ pub fn every_reply_may_come_late<P: Process>(sample: &Sample<'_, P>) {
 /// # Panics
 /// It does not end, or not in the same way.
 pub fn every_commit_may_be_the_last<P: Process>(sample: &Sample<'_, P>) {
-    for plans in plans(sample.definition) {
+    for plans in plans(sample) {
         let mut whole = Run::begin(sample, plans.clone());
         let status = whole.finish();
         for cut in cuts(whole.world.commits().len()) {
@@ -136,7 +139,7 @@ pub fn every_commit_may_be_the_last<P: Process>(sample: &Sample<'_, P>) {
 /// # Panics
 /// It does.
 pub fn every_timer_may_fire_twice<P: Process>(sample: &Sample<'_, P>) {
-    for plans in plans(sample.definition) {
+    for plans in plans(sample) {
         let mut run = Run::begin(sample, plans);
         loop {
             absorbed(&mut run, Input::Wake);
@@ -154,7 +157,7 @@ pub fn every_timer_may_fire_twice<P: Process>(sample: &Sample<'_, P>) {
 /// # Panics
 /// Something is undone out of order, twice, in vain, or not at all.
 pub fn undo_is_strictly_reverse<P: Process>(sample: &Sample<'_, P>) {
-    for plans in plans(sample.definition) {
+    for plans in plans(sample) {
         let mut run = Run::begin(sample, plans);
         loop {
             let mut cancelled_run = run.clone();
@@ -170,6 +173,10 @@ pub fn undo_is_strictly_reverse<P: Process>(sample: &Sample<'_, P>) {
                     refusal @ (Refusal::NotStarted
                     | Refusal::StartedOtherwise { .. }
                     | Refusal::NotParked
+                    | Refusal::Paused
+                    | Refusal::NotPaused
+                    | Refusal::NotSought { .. }
+                    | Refusal::PivotSkipped { .. }
                     | Refusal::OtherDefinition { .. }),
                 ) => assert_eq!(Some(refusal), None, "cancelling: {}", run.told()),
             }
@@ -181,6 +188,69 @@ pub fn undo_is_strictly_reverse<P: Process>(sample: &Sample<'_, P>) {
     }
 }
 
+/// Paused at any point, nothing is asked for and nothing becomes due, answers are kept, and when it goes on an hour
+/// later, it ends as it would have ended.
+///
+/// # Panics
+/// It does not.
+pub fn a_pause_costs_nothing_but_time<P: Process>(sample: &Sample<'_, P>) {
+    for plans in plans(sample) {
+        let mut run = Run::begin(sample, plans);
+        let status = run.clone().finish();
+        loop {
+            let mut still = run.clone();
+            if !still.world.saga().is_ended() && is_early(&run) {
+                still.say(paused());
+                assert_eq!(still.world.saga().next_wake(), None, "{}", still.told());
+                still.world.now += chrono::TimeDelta::hours(1);
+                absorbed(&mut still, Input::Wake);
+                still.say(unpaused());
+                assert_eq!(still.finish(), status, "after a pause: {}", still.told());
+                undone_in_reverse(&still);
+            }
+            if !run.turn() {
+                break;
+            }
+        }
+    }
+}
+
+/// Whatever waits for an answer, in either lane, can be skipped by an operator, but for a pivot; the saga then goes on
+/// and ends, and what may be done is undone if it turns.
+///
+/// # Panics
+/// It does not.
+pub fn whatever_waits_can_be_seen_to_by_hand<P: Process>(sample: &Sample<'_, P>) {
+    for plans in plans(sample) {
+        let mut run = Run::begin(sample, plans);
+        loop {
+            let wanted = if is_early(&run) { pending(run.world.saga()).wanted } else { Vec::new() };
+            for wanted in wanted {
+                let mut by_hand = run.clone();
+                let step = wanted.step.clone();
+                let skipped = Input::Skip { step, reason: "by hand".to_owned(), actor: tester() };
+                if kind(sample, &wanted.step) == Some(Kind::Pivot) && wanted.lane == Lane::Forward {
+                    let refusal = by_hand.world.submit(skipped).err();
+                    assert_eq!(refusal, Some(Refusal::PivotSkipped { step: wanted.step }), "{}", by_hand.told());
+                } else {
+                    by_hand.say(skipped);
+                    by_hand.finish();
+                    undone_in_reverse(&by_hand);
+                }
+            }
+            if !run.turn() {
+                break;
+            }
+        }
+    }
+}
+
+/// Points of a life that are worth looking at: the fiftieth attempt is no other than the third.
+fn is_early<P: Process>(run: &Run<'_, P>) -> bool {
+    const ATTEMPTS: u32 = 3;
+    pending(run.world.saga()).wanted.iter().any(|wanted| wanted.attempt <= ATTEMPTS)
+}
+
 fn undone_in_reverse<P: Process>(run: &Run<'_, P>) {
     let stages = || run.world.definition().stages();
     let stage_of = |step: &StepName| stages().position(|stage| stage.iter().any(|other| other.name == *step));
@@ -188,7 +258,9 @@ fn undone_in_reverse<P: Process>(run: &Run<'_, P>) {
     let mut undoing = false;
     for event in run.world.history() {
         match event {
-            SagaEvent::StepRequested { step, attempt: 1, .. } => standing.push(step),
+            SagaEvent::StepRequested { step, attempt: 1, .. } | SagaEvent::StepAwaited { step, attempt: 1, .. } => {
+                standing.push(step);
+            }
             SagaEvent::StepSucceeded { step, .. } if !standing.contains(&step) => standing.push(step),
             SagaEvent::StepRejected { step, .. } if !is_retriable(run, step) => standing.retain(|other| *other != step),
             SagaEvent::CompensationStarted { .. } => undoing = true,
@@ -197,9 +269,16 @@ fn undone_in_reverse<P: Process>(run: &Run<'_, P>) {
                 let later = standing.iter().find(|other| stage_of(other) > stage_of(step));
                 assert_eq!(later, None, "{step} is undone too early: {}", run.told());
             }
-            SagaEvent::CompensationSucceeded { step } => standing.retain(|other| *other != step),
+            SagaEvent::CompensationSucceeded { step } | SagaEvent::StepSkipped { step, lane: Lane::Undo, .. } => {
+                standing.retain(|other| *other != step);
+            }
             SagaEvent::Started { .. }
             | SagaEvent::StepRequested { .. }
+            | SagaEvent::StepAwaited { .. }
+            | SagaEvent::StepSkipped { lane: Lane::Forward, .. }
+            | SagaEvent::StepRetried { .. }
+            | SagaEvent::Paused { .. }
+            | SagaEvent::Unpaused { .. }
             | SagaEvent::StepSucceeded { .. }
             | SagaEvent::StepRejected { .. }
             | SagaEvent::StepUnknown { .. }
@@ -218,10 +297,13 @@ fn undone_in_reverse<P: Process>(run: &Run<'_, P>) {
 /// Whether this trouble makes the saga turn back.
 fn turns<P: Process>(sample: &Sample<'_, P>, plan: &Plan) -> bool {
     let kind = kind(sample, &plan.step);
+    let awaited =
+        sample.definition.step(plan.step.as_str()).and_then(crate::Step::ask).is_some_and(crate::Ask::is_awaited);
+    let gives_up = kind == Some(Kind::Compensatable) || (kind == Some(Kind::Pivot) && awaited);
     match (plan.lane, plan.trouble) {
         (Lane::Forward, Trouble::Rejects) => kind != Some(Kind::Retriable),
-        (Lane::Forward, Trouble::Silent | Trouble::Unsure) => kind == Some(Kind::Compensatable),
-        (Lane::Forward, Trouble::SilentOnce) => kind == Some(Kind::Compensatable) && is_asked_once(sample, plan),
+        (Lane::Forward, Trouble::Silent | Trouble::Unsure) => gives_up,
+        (Lane::Forward, Trouble::SilentOnce) => gives_up && is_asked_once(sample, plan),
         (Lane::Undo, _) => false,
     }
 }
@@ -256,9 +338,15 @@ fn is_retriable<P: Process>(run: &Run<'_, P>, step: &StepName) -> bool {
 fn is_reply<P: Process>(input: &Input<P>) -> bool {
     match input {
         Input::Reply { .. } | Input::UndoReply { .. } => true,
-        Input::Start { .. } | Input::Cancel { .. } | Input::Resume { .. } | Input::Abandon { .. } | Input::Wake => {
-            false
-        }
+        Input::Start { .. }
+        | Input::Cancel { .. }
+        | Input::Resume { .. }
+        | Input::Abandon { .. }
+        | Input::Pause { .. }
+        | Input::Unpause { .. }
+        | Input::Retry { .. }
+        | Input::Skip { .. }
+        | Input::Wake => false,
     }
 }
 
@@ -272,6 +360,10 @@ fn is_definite_reply<P: Process>(input: &Input<P>) -> bool {
         | Input::Cancel { .. }
         | Input::Resume { .. }
         | Input::Abandon { .. }
+        | Input::Pause { .. }
+        | Input::Unpause { .. }
+        | Input::Retry { .. }
+        | Input::Skip { .. }
         | Input::Wake => false,
     }
 }

@@ -3,7 +3,8 @@
 use crate::pending::{Until, Wanted, pending};
 use crate::testing::{World, resumed};
 use crate::{
-    Action, Definition, Input, Kind, Lane, Outcome, Process, Rejection, SagaEvent, Status, StepName, UndoOutcome,
+    Action, Ask, CompensationCause, Definition, Input, Kind, Lane, Outcome, Process, Rejection, SagaEvent, Status,
+    StepName, UndoOutcome,
 };
 
 /// What the laws need to know to play a definition.
@@ -98,6 +99,13 @@ impl<'a, P: Process> Run<'a, P> {
         true
     }
 
+    /// True when it was undone because its time was up.
+    pub(super) fn was_late(&self) -> bool {
+        self.world
+            .history()
+            .any(|event| matches!(event, SagaEvent::CompensationStarted { cause: CompensationCause::Late { .. } }))
+    }
+
     /// Lives to the end.
     pub(super) fn finish(&mut self) -> Status {
         let mut turns = 0;
@@ -146,14 +154,15 @@ impl<'a, P: Process> Run<'a, P> {
     }
 }
 
-/// Every trouble there is: none, each step in each way, each undo in each way while the last step that can be refused
-/// is.
-pub(super) fn plans<P: Process>(definition: &Definition<P>) -> Vec<Vec<Plan>> {
+/// Every trouble there is: none, each step that is taken in each way, each undo in each way while the last step that can
+/// be refused is.
+pub(super) fn plans<P: Process>(sample: &Sample<'_, P>) -> Vec<Vec<Plan>> {
     const TROUBLES: [Trouble; 4] = [Trouble::Rejects, Trouble::Silent, Trouble::SilentOnce, Trouble::Unsure];
     let plan = |step: &StepName, lane, trouble| Plan { step: step.clone(), lane, trouble };
+    let taken = taken(sample);
     let asked = || {
-        definition.steps().iter().filter(|step| match step.action {
-            Action::Ask(_) => true,
+        sample.definition.steps().iter().filter(|step| match step.action {
+            Action::Ask(_) => taken.contains(&step.name),
             Action::Local => false,
         })
     };
@@ -162,8 +171,9 @@ pub(super) fn plans<P: Process>(definition: &Definition<P>) -> Vec<Vec<Plan>> {
         plans.extend(TROUBLES.map(|trouble| vec![plan(&step.name, Lane::Forward, trouble)]));
     }
     let last = asked().rfind(|step| step.kind != Kind::Retriable);
-    for step in asked().filter(|step| step.kind == Kind::Compensatable) {
+    for step in asked().filter(|step| step.ask().is_some_and(Ask::has_undo)) {
         // A step that is refused itself is not undone, so it is one that nobody answers for.
+        // (Without a word it counts as unknown, as it has an undo.)
         let trouble = if last.is_some_and(|last| last.name == step.name) { Trouble::Silent } else { Trouble::Rejects };
         let refused = last.map(|last| plan(&last.name, Lane::Forward, trouble));
         let troubles = [Trouble::Silent, Trouble::SilentOnce, Trouble::Unsure];
@@ -173,4 +183,32 @@ pub(super) fn plans<P: Process>(definition: &Definition<P>) -> Vec<Vec<Plan>> {
         );
     }
     plans
+}
+
+/// The steps that are taken when nothing goes wrong: those that nothing is to be done for are left out.
+fn taken<P: Process>(sample: &Sample<'_, P>) -> Vec<StepName> {
+    let mut run = Run::begin(sample, Vec::new());
+    run.finish();
+    let asked = run.world.history().filter_map(|event| match event {
+        SagaEvent::StepRequested { step, .. } | SagaEvent::StepAwaited { step, .. } => Some(step.clone()),
+        SagaEvent::Started { .. }
+        | SagaEvent::StepSkipped { .. }
+        | SagaEvent::StepRetried { .. }
+        | SagaEvent::StepSucceeded { .. }
+        | SagaEvent::StepRejected { .. }
+        | SagaEvent::StepUnknown { .. }
+        | SagaEvent::CompensationStarted { .. }
+        | SagaEvent::CompensationRequested { .. }
+        | SagaEvent::CompensationSucceeded { .. }
+        | SagaEvent::CompensationFailed { .. }
+        | SagaEvent::CancelRequested { .. }
+        | SagaEvent::Parked { .. }
+        | SagaEvent::Resumed { .. }
+        | SagaEvent::Paused { .. }
+        | SagaEvent::Unpaused { .. }
+        | SagaEvent::Abandoned { .. }
+        | SagaEvent::Completed
+        | SagaEvent::Compensated { .. } => None,
+    });
+    asked.collect()
 }

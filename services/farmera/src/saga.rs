@@ -129,7 +129,7 @@ pub async fn ended(clients: &Clients, order_id: &str) -> Result<Vec<pb::GetSagaR
 fn has_ended(state: State) -> bool {
     match state {
         State::Completed | State::Compensated | State::Abandoned => true,
-        State::Unspecified | State::Running | State::Compensating | State::Parked => false,
+        State::Unspecified | State::Running | State::Compensating | State::Parked | State::Paused => false,
     }
 }
 

@@ -28,7 +28,7 @@ pub fn render(saga: &pb::Saga, timeline: &[pb::TimelineEntry], paint: Paint) -> 
 fn heading(saga: &pb::Saga, paint: Paint) -> String {
     let state = match saga.state() {
         State::Completed => paint.good(state_name(saga.state())),
-        State::Compensated | State::Parked | State::Abandoned => paint.bad(state_name(saga.state())),
+        State::Compensated | State::Parked | State::Paused | State::Abandoned => paint.bad(state_name(saga.state())),
         State::Unspecified | State::Running | State::Compensating => state_name(saga.state()).to_owned(),
     };
     let name = paint.strong(&format!("{} v{}", saga.definition, saga.definition_version));
@@ -43,6 +43,7 @@ pub fn state_name(state: State) -> &'static str {
         State::Running => "running",
         State::Compensating => "compensating",
         State::Parked => "parked",
+        State::Paused => "paused",
         State::Completed => "completed",
         State::Compensated => "compensated",
         State::Abandoned => "abandoned",

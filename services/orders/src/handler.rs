@@ -223,6 +223,11 @@ fn consequence(event: &SagaEvent<OrderProcess>, cancels: bool) -> Option<Command
         SagaEvent::Compensated { cause } => Some(undone(cause)),
         SagaEvent::Started { .. }
         | SagaEvent::StepRequested { .. }
+        | SagaEvent::StepAwaited { .. }
+        | SagaEvent::StepSkipped { .. }
+        | SagaEvent::StepRetried { .. }
+        | SagaEvent::Paused { .. }
+        | SagaEvent::Unpaused { .. }
         | SagaEvent::StepRejected { .. }
         | SagaEvent::StepUnknown { .. }
         | SagaEvent::CompensationStarted { .. }
@@ -246,6 +251,10 @@ fn undone(cause: &CompensationCause) -> Command {
             let failure =
                 Failure { reason: "NO_ANSWER".to_owned(), message: format!("{step} did not answer: {detail}") };
             Command::Fail { failure }
+        }
+        CompensationCause::Late { deadline } => {
+            let message = format!("the order was not confirmed by {deadline}");
+            Command::Fail { failure: Failure { reason: "TIMED_OUT".to_owned(), message } }
         }
         CompensationCause::Cancelled { reason, actor } => Command::Cancel { failure: cancelled(reason, actor) },
     }

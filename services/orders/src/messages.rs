@@ -165,6 +165,11 @@ pub fn outgoing(event: &Recorded) -> Result<Option<Outgoing>, DecodeError> {
             Ok(Some(asked(saga_id, &request)))
         }
         SagaEvent::Started { .. }
+        | SagaEvent::StepAwaited { .. }
+        | SagaEvent::StepSkipped { .. }
+        | SagaEvent::StepRetried { .. }
+        | SagaEvent::Paused { .. }
+        | SagaEvent::Unpaused { .. }
         | SagaEvent::StepSucceeded { .. }
         | SagaEvent::StepRejected { .. }
         | SagaEvent::StepUnknown { .. }

@@ -56,6 +56,10 @@ fn of_refusal(order_id: Uuid, refusal: &Refusal) -> Status {
         Refusal::Ended { .. } => Problem::new(Code::FailedPrecondition, "SAGA_ENDED", message),
         Refusal::Compensating => Problem::new(Code::FailedPrecondition, "SAGA_COMPENSATING", message),
         Refusal::NotParked => Problem::new(Code::FailedPrecondition, "SAGA_NOT_PARKED", message),
+        Refusal::Paused => Problem::new(Code::FailedPrecondition, "SAGA_PAUSED", message),
+        Refusal::NotPaused => Problem::new(Code::FailedPrecondition, "SAGA_NOT_PAUSED", message),
+        Refusal::NotSought { .. } => Problem::new(Code::FailedPrecondition, "STEP_NOT_WAITING", message),
+        Refusal::PivotSkipped { .. } => Problem::new(Code::FailedPrecondition, "PIVOT_CANNOT_BE_SKIPPED", message),
         Refusal::StartedOtherwise { .. } | Refusal::OtherDefinition { .. } => {
             tracing::error!(%order_id, %refusal, "a saga is bound to something else");
             return problem::internal(DOMAIN);

@@ -8,7 +8,7 @@ use saga::{CompensationCause, Lane, Saga, SagaEvent, Status as SagaStatus, pendi
 use tonic::{Code, Request, Response, Status};
 
 use super::Reads;
-use super::timeline::entry;
+use super::timeline::{clock, entry};
 use crate::projections::sagas::SagaList;
 use crate::sagas::OrderProcess;
 use crate::status::DOMAIN;
@@ -86,6 +86,7 @@ pub fn state_of(status: SagaStatus) -> pb::saga::State {
         SagaStatus::Running => pb::saga::State::Running,
         SagaStatus::Compensating => pb::saga::State::Compensating,
         SagaStatus::Parked => pb::saga::State::Parked,
+        SagaStatus::Paused => pb::saga::State::Paused,
         SagaStatus::Completed => pb::saga::State::Completed,
         SagaStatus::Compensated => pb::saga::State::Compensated,
         SagaStatus::Abandoned => pb::saga::State::Abandoned,
@@ -98,5 +99,6 @@ pub(super) fn cause(cause: &CompensationCause) -> String {
         CompensationCause::Rejected { step, rejection } => format!("{step} was refused: {rejection}"),
         CompensationCause::Exhausted { step, detail } => format!("{step} got no answer: {detail}"),
         CompensationCause::Cancelled { reason, actor } => format!("cancelled by {}: {reason}", actor.as_str()),
+        CompensationCause::Late { deadline } => format!("it took too long: its deadline was {}", clock(*deadline)),
     }
 }

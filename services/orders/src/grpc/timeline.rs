@@ -1,7 +1,7 @@
 //! A saga's events as a timeline for people.
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use eventstore::{DomainEvent as _, Recorded};
+use eventstore::{Actor, DomainEvent as _, Recorded};
 use farmera_proto::saga::v1 as pb;
 use farmera_proto::saga::v1::timeline_entry::Lane;
 use saga::{Lane as SagaLane, SagaEvent};
@@ -28,6 +28,12 @@ fn said(event: &SagaEvent<OrderProcess>) -> (Lane, u32, &'static str, String) {
     match event {
         SagaEvent::Started { definition, .. } => (Lane::Unspecified, 0, "started", definition.to_string()),
         SagaEvent::StepRequested { attempt, deadline, .. } => (Lane::Forward, *attempt, "requested", until(*deadline)),
+        SagaEvent::StepAwaited { attempt, deadline, .. } => (Lane::Forward, *attempt, "awaited", until(*deadline)),
+        SagaEvent::StepSkipped { lane, by_hand, .. } => {
+            let detail = by_hand.as_ref().map_or_else(|| "nothing to do".to_owned(), |by| who(&by.actor, &by.reason));
+            (of(*lane), 0, "skipped", detail)
+        }
+        SagaEvent::StepRetried { lane, actor, reason, .. } => (of(*lane), 0, "retried", who(actor, reason)),
         SagaEvent::StepSucceeded { .. } => (Lane::Forward, 0, "done", String::new()),
         SagaEvent::StepRejected { reason, .. } => (Lane::Forward, 0, "rejected", reason.to_string()),
         SagaEvent::StepUnknown { attempt, detail, retry_at, .. } => {
@@ -41,27 +47,30 @@ fn said(event: &SagaEvent<OrderProcess>) -> (Lane, u32, &'static str, String) {
         SagaEvent::CompensationFailed { attempt, detail, retry_at, .. } => {
             (Lane::Undo, *attempt, "unknown", again(detail, *retry_at))
         }
-        SagaEvent::CancelRequested { reason, actor } => {
-            (Lane::Unspecified, 0, "cancel requested", format!("by {}: {reason}", actor.as_str()))
-        }
-        SagaEvent::Parked { lane, detail, .. } => {
-            let lane = match lane {
-                SagaLane::Forward => Lane::Forward,
-                SagaLane::Undo => Lane::Undo,
-            };
-            (lane, 0, "parked", detail.clone())
-        }
-        SagaEvent::Resumed { actor, reason } => {
-            (Lane::Unspecified, 0, "resumed", format!("by {}: {reason}", actor.as_str()))
-        }
+        SagaEvent::CancelRequested { reason, actor } => (Lane::Unspecified, 0, "cancel requested", who(actor, reason)),
+        SagaEvent::Parked { lane, detail, .. } => (of(*lane), 0, "parked", detail.clone()),
+        SagaEvent::Resumed { actor, reason } => (Lane::Unspecified, 0, "resumed", who(actor, reason)),
+        SagaEvent::Paused { actor, reason, .. } => (Lane::Unspecified, 0, "paused", who(actor, reason)),
+        SagaEvent::Unpaused { actor, reason, .. } => (Lane::Unspecified, 0, "unpaused", who(actor, reason)),
         SagaEvent::Abandoned { actor, reason, owed } => {
             let owed: Vec<_> = owed.iter().map(ToString::to_string).collect();
-            let detail = format!("by {}: {reason}; owed: {}", actor.as_str(), owed.join(", "));
+            let detail = format!("{}; owed: {}", who(actor, reason), owed.join(", "));
             (Lane::Unspecified, 0, "abandoned", detail)
         }
         SagaEvent::Completed => (Lane::Unspecified, 0, "completed", String::new()),
         SagaEvent::Compensated { cause: why } => (Lane::Unspecified, 0, "compensated", cause(why)),
     }
+}
+
+fn of(lane: SagaLane) -> Lane {
+    match lane {
+        SagaLane::Forward => Lane::Forward,
+        SagaLane::Undo => Lane::Undo,
+    }
+}
+
+fn who(actor: &Actor, reason: &str) -> String {
+    format!("by {}: {reason}", actor.as_str())
 }
 
 fn until(deadline: DateTime<Utc>) -> String {
@@ -75,6 +84,6 @@ fn again(detail: &str, retry_at: Option<DateTime<Utc>>) -> String {
     }
 }
 
-fn clock(time: DateTime<Utc>) -> String {
+pub(super) fn clock(time: DateTime<Utc>) -> String {
     time.to_rfc3339_opts(SecondsFormat::Millis, true)
 }

@@ -43,11 +43,12 @@ fn state_after(type_name: &str) -> Option<pb::saga::State> {
         "CompensationStarted" => Some(pb::saga::State::Compensating),
         "SagaParked" => Some(pb::saga::State::Parked),
         // Which way it goes on is seen with its next event; until then it is on its way.
-        "SagaResumed" => Some(pb::saga::State::Running),
+        "SagaResumed" | "SagaUnpaused" => Some(pb::saga::State::Running),
+        "SagaPaused" => Some(pb::saga::State::Paused),
         "SagaCompleted" => Some(pb::saga::State::Completed),
         "SagaCompensated" => Some(pb::saga::State::Compensated),
         "SagaAbandoned" => Some(pb::saga::State::Abandoned),
-        "CompensationRequested" => Some(pb::saga::State::Compensating),
+        "CompensationRequested" | "CompensationSucceeded" => Some(pb::saga::State::Compensating),
         _ => None,
     }
 }
@@ -76,7 +77,7 @@ impl Projection for SagaProjection {
             change.updated = event.time;
             change.version = i64::try_from(event.version.get()).unwrap_or(i64::MAX);
             if event.type_name == "SagaStarted"
-                && let SagaEvent::Started { definition, input } = SagaEvent::<OrderProcess>::from_recorded(event)?
+                && let SagaEvent::Started { definition, input, .. } = SagaEvent::<OrderProcess>::from_recorded(event)?
             {
                 change.started = Some(Start {
                     definition: definition.name.to_string(),
