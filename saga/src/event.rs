@@ -1,7 +1,7 @@
 use std::fmt;
 
 use chrono::{DateTime, Utc};
-use eventstore::{Actor, DomainEvent};
+use eventstore::{Actor, DomainEvent as _};
 use serde::{Deserialize, Serialize};
 
 use crate::{DefinitionRef, Process, Shared, StepName};

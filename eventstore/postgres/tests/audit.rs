@@ -18,11 +18,9 @@ enum TreeEvent {
     Grown { number: u64 },
 }
 
-impl DomainEvent for TreeEvent {
-    fn type_name(&self) -> &'static str {
-        match self {
-            Self::Grown { .. } => "Grown",
-        }
+eventstore::event_types! {
+    TreeEvent {
+        Self::Grown { .. } => "Grown";
     }
 }
 

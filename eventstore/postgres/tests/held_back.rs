@@ -28,7 +28,7 @@ fn commit(number: u64) -> Commit {
         cause: Cause { correlation: id, causation: id, trace: None, actor: Actor::new("test") },
     };
     let stream = StreamId::new(APPLE, CountingIds::id(2, number));
-    Commit { appends: vec![Append { stream, expected: Version::NONE, events: vec![event] }], ..Commit::default() }
+    Commit { appends: vec![Append::new(stream, Version::NONE, None, vec![event])], ..Commit::default() }
 }
 
 /// Not about speed: the machine may be busy.

@@ -112,7 +112,7 @@ fn end_of_standard_input() -> oneshot::Receiver<()> {
     let (ended, heard) = oneshot::channel();
     std::thread::spawn(move || {
         drop(std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink()));
-        drop(ended.send(()));
+        ended.send(()).unwrap_or_default();
     });
     heard
 }
@@ -136,7 +136,7 @@ impl Journal {
                     // Without a witness there is no evidence; the run fails on the exit code.
                     std::process::exit(1);
                 }
-                waiting.drain(..).for_each(|(_, done)| drop(done.send(())));
+                waiting.drain(..).for_each(|(_, done)| done.send(()).unwrap_or_default());
             }
         });
         Self(sender)

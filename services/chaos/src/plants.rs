@@ -132,7 +132,9 @@ async fn programs() -> Result<BTreeMap<(String, String), PathBuf>, Failure> {
     let mut targets: Vec<&str> = CATCHES.iter().map(|catch| catch.target).collect();
     targets.sort_unstable();
     targets.dedup();
-    targets.into_iter().for_each(|target| drop(build.args(["--test", target])));
+    for target in targets {
+        build.args(["--test", target]);
+    }
     build.current_dir(farmera_local::project_root()).stderr(Stdio::inherit()).kill_on_drop(true);
     let failed = |what: String| Failure::Setup(format!("cannot build the tests: {what}"));
     let built = timeout(BUILD_LIMIT, build.output()).await.map_err(|error| failed(error.to_string()))?;

@@ -41,6 +41,7 @@ pub struct Arguments {
     #[arg(long)]
     pub seed: Option<u64>,
     #[command(flatten)]
+    /// What is done, how often.
     pub plan: Plan,
     /// Only a minute's worth of everything; other counts are not looked at.
     #[arg(long)]

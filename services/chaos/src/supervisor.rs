@@ -198,7 +198,7 @@ impl Life {
                 None => sleep(RESTART_DELAY).await,
                 Some(Order::Release { done }) => {
                     // It runs; the child is dropped below only when we killed it.
-                    drop(done.send(()));
+                    done.send(()).unwrap_or_default();
                     drop(child.kill().await);
                 }
                 Some(Order::Kill { armed: next, hold, done }) => {
@@ -208,7 +208,7 @@ impl Life {
                         tally.pid = None;
                     });
                     armed = next;
-                    drop(done.send(()));
+                    done.send(()).unwrap_or_default();
                     if hold && !self.held().await {
                         return;
                     }
@@ -223,9 +223,9 @@ impl Life {
         loop {
             match self.orders.recv().await {
                 None => return false,
-                Some(Order::Kill { done, .. }) => drop(done.send(())),
+                Some(Order::Kill { done, .. }) => done.send(()).unwrap_or_default(),
                 Some(Order::Release { done }) => {
-                    drop(done.send(()));
+                    done.send(()).unwrap_or_default();
                     return true;
                 }
             }

@@ -101,7 +101,8 @@ impl Probe {
     }
 
     fn tell(&self, held_back: Duration) {
-        metrics::gauge!("farmera_log_held_back_seconds", "service" => self.schema.service()).set(held_back.as_secs_f64());
+        metrics::gauge!("farmera_log_held_back_seconds", "service" => self.schema.service())
+            .set(held_back.as_secs_f64());
         if held_back <= HELD_BACK_MAX {
             self.log.up();
             return;

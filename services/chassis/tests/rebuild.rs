@@ -87,10 +87,7 @@ fn apple(number: u64) -> Commit {
         cause: Cause { correlation: id, causation: id, trace: None, actor: Actor::new("test") },
     };
     let stream = StreamId::new(APPLE, CountingIds::id(2, number % 10));
-    Commit {
-        appends: vec![Append { stream, expected: Version::new(number / 10), events: vec![event] }],
-        ..Commit::default()
-    }
+    Commit { appends: vec![Append::new(stream, Version::new(number / 10), None, vec![event])], ..Commit::default() }
 }
 
 async fn run(url: &str, statements: &str) {

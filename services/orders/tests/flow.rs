@@ -90,7 +90,8 @@ impl World {
 
     /// A newer program appends an event of a type that this one does not know.
     async fn plant(&self, stream: StreamId) {
-        let expected = self.events(stream).await.last().map_or(Version::NONE, |last| last.version);
+        let events = self.events(stream).await;
+        let (expected, previous) = events.last().map_or((Version::NONE, None), |last| (last.version, last.digest));
         let event = NewEvent {
             id: EventId(Uuid::from_u128(99)),
             type_name: "FromTheFuture",
@@ -99,7 +100,7 @@ impl World {
             time: self.store.time(),
             cause: Cause { correlation: ORDER, causation: ORDER, trace: None, actor: Actor::new("service:orders") },
         };
-        let append = Append { stream, expected, events: vec![event] };
+        let append = Append::new(stream, expected, previous, vec![event]);
         self.store.commit(Commit { appends: vec![append], ..Commit::default() }).await.unwrap();
     }
 

@@ -10,7 +10,7 @@ use eventstore::{Actor, golden};
 use money::{Currency, Money};
 use orders::domain::{Facts, Failure, Farm, Line, Order, OrderEvent};
 use orders::sagas::{Item, NotifiedLine, OrderFacts, OrderProcess, Request, Telling};
-use saga::{CompensationCause, Lane, Rejection, Saga, SagaEvent, Shared, StepName};
+use saga::{ByHand, CompensationCause, Deadline, DefinitionRef, Lane, Rejection, Saga, SagaEvent, Shared, StepName};
 use uuid::Uuid;
 
 fn folder() -> &'static Path {
@@ -105,6 +105,7 @@ fn of_steps() -> Vec<(&'static str, Event)> {
         let request = Shared::from(request);
         (variant, Event::StepRequested { step: step(), attempt: 1, request, deadline: at() })
     });
+    let by_hand = || ByHand { actor: Actor::new("operator:ana"), reason: "looked into it".to_owned() };
     let undo = Shared::from(Request::ReleaseInventory { order_id: id(10), reservation_id: id(11) });
     let mut events: Vec<_> = asked.collect();
     events.extend([
@@ -117,6 +118,13 @@ fn of_steps() -> Vec<(&'static str, Event)> {
         ("", Event::CompensationSucceeded { step: step() }),
         ("", failed(Some(at()))),
         ("exhausted", failed(None)),
+        ("", Event::StepAwaited { step: step(), attempt: 1, deadline: at() }),
+        ("", Event::StepSkipped { step: step(), lane: Lane::Forward, by_hand: None }),
+        ("by_hand", Event::StepSkipped { step: step(), lane: Lane::Undo, by_hand: Some(by_hand()) }),
+        (
+            "",
+            Event::StepRetried { step: step(), lane: Lane::Forward, actor: by_hand().actor, reason: by_hand().reason },
+        ),
         ("", parked(Lane::Forward)),
         ("undo", parked(Lane::Undo)),
     ]);
@@ -125,8 +133,10 @@ fn of_steps() -> Vec<(&'static str, Event)> {
 
 fn of_sagas() -> Vec<(&'static str, Event)> {
     let reference = r#"{"name":"place-order","version":1,"hash":"HASH"}"#.replace("HASH", &"5e".repeat(32));
-    let definition = serde_json::from_str(&reference).unwrap();
+    let definition: DefinitionRef = serde_json::from_str(&reference).unwrap();
     let input = OrderFacts { order_id: id(10), reservation_id: id(11), payment_id: id(12), facts: facts() };
+    let input = Shared::from(input);
+    let started = |deadline| Event::Started { definition: definition.clone(), input: input.clone(), deadline };
     let step = || StepName::new("reserve-inventory");
     let (actor, reason) = (|| Actor::new("operator:ana"), || "looked into it".to_owned());
     let causes = || {
@@ -134,6 +144,7 @@ fn of_sagas() -> Vec<(&'static str, Event)> {
         [
             ("", CompensationCause::Rejected { step: step(), rejection }),
             ("exhausted", CompensationCause::Exhausted { step: step(), detail: "no answer".to_owned() }),
+            ("late", CompensationCause::Late { deadline: at() }),
             ("cancelled", CompensationCause::Cancelled { reason: reason(), actor: Actor::new("customer:1") }),
         ]
     };
@@ -141,7 +152,10 @@ fn of_sagas() -> Vec<(&'static str, Event)> {
     events.extend(causes().map(|(variant, cause)| (variant, Event::CompensationStarted { cause })));
     events.extend(causes().map(|(variant, cause)| (variant, Event::Compensated { cause })));
     events.extend([
-        ("", Event::Started { definition, input: Shared::from(input) }),
+        ("", started(None)),
+        ("deadline", started(Some(Deadline { at: at(), binds: 2 }))),
+        ("", Event::Paused { actor: actor(), reason: reason(), at: at() }),
+        ("", Event::Unpaused { actor: actor(), reason: reason(), at: at() }),
         ("", Event::CancelRequested { reason: reason(), actor: actor() }),
         ("", Event::Resumed { actor: actor(), reason: reason() }),
         ("", Event::Abandoned { actor: actor(), reason: reason(), owed: vec![step()] }),
