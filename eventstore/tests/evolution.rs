@@ -93,7 +93,7 @@ async fn stored(store: &dyn EventStore, bed: Uuid, events: &[(&'static str, u16,
         time: support::noon(),
         cause: cause(1),
     });
-    let append = Append { stream: Bed::stream(bed), expected: Version::NONE, events: events.collect() };
+    let append = Append::new(Bed::stream(bed), Version::NONE, None, events.collect());
     store.commit(Commit { appends: vec![append], ..Commit::default() }).await.unwrap();
 }
 

@@ -6,8 +6,8 @@ mod support;
 use chrono::Duration;
 use eventstore::memory::{CountingIds, FixedClock};
 use eventstore::{
-    Append, Cache, Commit, Committed, Cursor, DeadLetter, DomainEvent as _, EventId, Need, NewEvent, Recorded,
-    TimerChange, TxId, Unit, Version,
+    Cache, Commit, Committed, Cursor, DeadLetter, DomainEvent as _, EventId, Need, NewEvent, Recorded, TimerChange,
+    TxId, Unit, Version,
 };
 use support::{Account, AccountEvent, Impostor, account, cause, message, noon, stream};
 

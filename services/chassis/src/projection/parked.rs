@@ -22,7 +22,7 @@ use super::{Projection, ProjectionError};
 /// Streams that are tried with one look.
 const LOOK_STREAMS_MAX: i64 = 100;
 /// Events that are taken up in one transaction.
-const PAGE: usize = 2_000;
+const PAGE: usize = 500;
 
 /// A stream that a read model of some service cannot follow now.
 #[derive(Clone, PartialEq, Eq, Debug, serde::Serialize, sqlx::FromRow)]

@@ -5,7 +5,7 @@ use chrono::DateTime;
 use eventstore::memory::{CountingIds, MemoryClock, MemoryStore};
 use eventstore::worker::{Limits, Shell, SubmitError, Worker, WorkerHandle};
 use eventstore::{
-    Actor, Aggregate, Append, Cause, Commit, DomainEvent, EventId, EventStore as _, Need, NewEvent, Recorded, Version,
+    Actor, Aggregate, Append, Cause, Commit, DomainEvent, EventId, EventStore as _, Need, NewEvent, Recorded,
 };
 use uuid::Uuid;
 
@@ -268,8 +268,8 @@ async fn a_product_of_a_newer_program_waits_and_its_neighbours_go_on() {
         cause: Cause { correlation: id(1), causation: id(2), trace: None, actor: Actor::new("test") },
     };
     let stream = Product::stream(id(20));
-    let expected = Version::NONE.plus(world.of_stream::<Product>(id(20)).len());
-    let append = Append { stream, expected, events: vec![event] };
+    let last = world.of_stream::<Product>(id(20)).pop().unwrap();
+    let append = Append::new(stream, last.version, last.digest, vec![event]);
     world.store.commit(Commit { appends: vec![append], ..Commit::default() }).await.unwrap();
 
     let both = [asked(1, Wish::Reserve(lines(&[(20, 1)]))), asked(2, Wish::Reserve(lines(&[(20, 1), (21, 1)])))];
