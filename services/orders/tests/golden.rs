@@ -110,7 +110,6 @@ fn of_steps() -> Vec<(&'static str, Event)> {
     let mut events: Vec<_> = asked.collect();
     events.extend([
         ("", Event::StepSucceeded { step: step(), output: None }),
-        ("output", Event::StepSucceeded { step: step(), output: Some(Shared::from(())) }),
         ("", Event::StepRejected { step: step(), reason: Rejection::new("OUT_OF_STOCK", "Eggs") }),
         ("", unknown(Some(at()))),
         ("exhausted", unknown(None)),
