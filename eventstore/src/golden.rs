@@ -94,7 +94,7 @@ impl Files {
     fn write<E: DomainEvent>(&mut self, samples: &[(&str, E)]) {
         let mut released = self.released();
         let before = released.len();
-        let added = samples.iter().map(|(variant, event)| (file_of(*variant, event), event));
+        let added = samples.iter().map(|(variant, event)| (file_of(variant, event), event));
         for (file, event) in added.collect::<Vec<_>>() {
             let path = self.folder.join(&file);
             if path.exists() || released.contains_key(&file) {

@@ -110,7 +110,12 @@ fn untagged(name: &str, payload: Value) -> Result<Value, Undecodable> {
             let found = tagged.keys().next().cloned().unwrap_or_default();
             tagged.remove(name).ok_or(Undecodable::Contradictory { found })
         }
-        other => Err(Undecodable::Contradictory { found: other.to_string().chars().take(64).collect() }),
+        other @ (Value::Null
+        | Value::Bool(_)
+        | Value::Number(_)
+        | Value::String(_)
+        | Value::Array(_)
+        | Value::Object(_)) => Err(Undecodable::Contradictory { found: other.to_string().chars().take(64).collect() }),
     }
 }
 

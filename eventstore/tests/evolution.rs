@@ -86,7 +86,7 @@ impl Handler for Gardener {
 
 async fn stored(store: &dyn EventStore, bed: Uuid, events: &[(&'static str, u16, &str)]) {
     let events = events.iter().enumerate().map(|(index, (type_name, schema_version, payload))| NewEvent {
-        id: EventId(CountingIds::id(9, bed.as_u128() as u64 * 100 + index as u64)),
+        id: EventId(CountingIds::id(9, (bed.as_u128() as u64).wrapping_mul(100).wrapping_add(index as u64))),
         type_name,
         schema_version: *schema_version,
         payload: (*payload).to_owned(),

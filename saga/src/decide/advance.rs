@@ -21,7 +21,7 @@ pub(super) fn advance<P: Process>(decision: &mut Decision<'_, P>) {
             Next::Record(event) => decision.record(event),
             Next::Begin(begun) => begun.into_iter().for_each(|(step, beginning)| match beginning {
                 Beginning::Ask(request) => decision.request(step, 1, request),
-                Beginning::Await => decision.await_word(step, 1),
+                Beginning::Await => decision.wait_for_word(step, 1),
                 Beginning::Local => decision.record(SagaEvent::StepSucceeded { step, output: None }),
                 Beginning::Skip => {
                     decision.record(SagaEvent::StepSkipped { step, lane: Lane::Forward, by_hand: None });

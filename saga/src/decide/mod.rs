@@ -254,7 +254,7 @@ impl<P: Process> Decision<'_, P> {
     }
 
     /// Waits for word from outside.
-    fn await_word(&mut self, step: StepName, attempt: u32) {
+    fn wait_for_word(&mut self, step: StepName, attempt: u32) {
         let deadline = self.deadline(&step);
         self.record(SagaEvent::StepAwaited { step, attempt, deadline });
     }
@@ -264,7 +264,7 @@ impl<P: Process> Decision<'_, P> {
         let number = attempt.number.saturating_add(1);
         match attempt.request {
             Some(request) => self.request(step, number, request),
-            None => self.await_word(step, number),
+            None => self.wait_for_word(step, number),
         }
     }
 

@@ -73,6 +73,13 @@ async fn orchard(events: u64) -> String {
     for number in 0..events {
         store.commit(apple(number)).await.unwrap();
     }
+    // Writers of other tests in this cluster may hold the log back for a moment.
+    let whole = async {
+        while store.read_log(Cursor::START, &[APPLE], 1_000).await.unwrap().len() < usize::try_from(events).unwrap() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), whole).await.unwrap();
     url
 }
 

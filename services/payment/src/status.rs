@@ -38,7 +38,11 @@ impl From<Unreadable> for Status {
     fn from(unreadable: Unreadable) -> Self {
         let unreadable = match unreadable {
             Unreadable::Decode(error) => return problem::undecodable(DOMAIN, error),
-            other => other,
+            other @ (Unreadable::NotFound(_)
+            | Unreadable::Log(_)
+            | Unreadable::View(_)
+            | Unreadable::Provider(_)
+            | Unreadable::Late) => other,
         };
         match &unreadable {
             Unreadable::NotFound(id) => {

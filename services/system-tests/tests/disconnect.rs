@@ -1,6 +1,6 @@
 //! A client that goes away in the middle of its request leaves either all of it behind or nothing, and may ask again.
 
-#![expect(clippy::panic, reason = "a test fails by panicking")]
+#![expect(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod support;
 

@@ -326,6 +326,11 @@ impl<'a> Builder<'a> {
         .bind(i64::try_from(self.place.position).unwrap_or(i64::MAX))
         .execute(&mut self.connection)
         .await?;
+        // What was parked has been applied by now: a rebuild stops at whatever it does not understand.
+        sqlx::query("delete from public.parked_stream where consumer = $1")
+            .bind(projection.name())
+            .execute(&mut self.connection)
+            .await?;
         sqlx::raw_sql("commit").execute(&mut self.connection).await?;
         Ok(())
     }

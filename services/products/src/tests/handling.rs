@@ -241,6 +241,7 @@ async fn a_farm_hears_of_a_product_that_runs_out() {
         .store
         .events()
         .iter()
+        .filter(|event| crate::RELAY.categories.contains(&event.stream.category))
         .filter_map(|event| crate::messages::translate(event).unwrap())
         .filter(|told| told.subject == "farmera.products.stock_low")
         .collect();
