@@ -9,7 +9,7 @@ use chrono::SecondsFormat;
 use clap::Args;
 use clap::builder::PossibleValuesParser;
 use serde::Serialize;
-use sqlx::{Connection as _, PgConnection};
+use sqlx::Connection as _;
 use tokio::time::timeout;
 
 use crate::failure::Failure;
@@ -77,15 +77,17 @@ pub async fn command(arguments: Arguments) -> Result<(), Failure> {
 async fn list(env: &Env, name: &'static str, limit: u32) -> Result<Vec<ParkedStream>, Failure> {
     let url = env.of_service(name).secret("DATABASE_URL", "the service's database (postgres://…)");
     let url = url.map_err(|error| Failure::Setup(error.to_string()))?;
+    let away = |error: String| Failure::Unavailable(format!("{name}: the database does not answer: {error}"));
+    let connected = chassis::database::connect(url.expose(), "parked").await;
+    let mut connection = connected.map_err(|error| away(error.to_string()))?;
     let listed = async {
-        let mut connection = PgConnection::connect(url.expose()).await?;
         let listed = parked_streams(&mut connection, limit).await;
         drop(connection.close().await);
         listed
     };
     let late = || Failure::Unavailable(format!("{name}: the database does not answer within {} s", DEADLINE.as_secs()));
     let listed = timeout(DEADLINE, listed).await.map_err(|_| late())?;
-    listed.map_err(|error| Failure::Unavailable(format!("{name}: the database does not answer: {error}")))
+    listed.map_err(|error| away(error.to_string()))
 }
 
 fn show(parked: &[Parked]) {

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use chassis::database::{self, ConnectError};
 use chassis::schema::{LookError, SchemaError};
-use sqlx::{Connection as _, PgConnection};
+use sqlx::Connection as _;
 use tokio::time::timeout;
 
 use crate::failure::Failure;
@@ -37,7 +38,12 @@ pub async fn refuse_newer(service: &Service, url: &str) -> Result<(), Failure> {
 }
 
 async fn look(service: &Service, url: &str) -> Result<(), LookError> {
-    let mut connection = PgConnection::connect(url).await.map_err(LookError::Unavailable)?;
+    let mut connection = database::connect(url, "schema").await.map_err(|error| match error {
+        ConnectError::Refused(error) => LookError::Unavailable(error),
+        ConnectError::Url(_) | ConnectError::Late => {
+            LookError::Unavailable(sqlx::Error::Io(std::io::Error::other(error.to_string())))
+        }
+    })?;
     let seen = service.schema().look(&mut connection).await;
     drop(connection.close().await);
     seen.map(drop)
