@@ -82,7 +82,7 @@ async fn show(clients: &Clients, id: &str, format: Format) -> Result<(), Failure
 /// # Errors
 /// [`Failure`] of the orders service.
 pub async fn get(clients: &Clients, saga_id: &str) -> Result<pb::GetSagaResponse, Failure> {
-    let request = pb::GetSagaRequest { saga_id: saga_id.to_owned() };
+    let request = pb::GetSagaRequest { saga_id: saga_id.to_owned(), ..pb::GetSagaRequest::default() };
     clients.ask(Peer::Orders, clients.sagas.clone().get_saga(request)).await
 }
 
@@ -141,7 +141,7 @@ pub fn print(answer: &pb::GetSagaResponse, paint: Paint) {
 async fn list(clients: &Clients, state: Option<State>, limit: usize, format: Format) -> Result<(), Failure> {
     let page_size = i32::try_from(limit.clamp(1, 1_000)).unwrap_or(50);
     let state = state.unwrap_or(State::Unspecified).into();
-    let request = pb::ListSagasRequest { page_size, page_token: String::new(), state };
+    let request = pb::ListSagasRequest { page_size, state, ..pb::ListSagasRequest::default() };
     let answer = clients.ask(Peer::Orders, clients.sagas.clone().list_sagas(request)).await?;
     match format {
         Format::Json => output::json(&answer),

@@ -28,6 +28,10 @@ use chassis::service::{Service, StartError, Surroundings};
 use eventstore::StreamKind;
 use farmera_proto::orders::v1::orders_query_service_server::OrdersQueryServiceServer;
 use farmera_proto::orders::v1::orders_service_server::OrdersServiceServer;
+use farmera_proto::saga::v1::event_query_service_server::EventQueryServiceServer;
+use farmera_proto::saga::v1::machinery_query_service_server::MachineryQueryServiceServer;
+use farmera_proto::saga::v1::operator_service_server::OperatorServiceServer;
+use farmera_proto::saga::v1::replay_service_server::ReplayServiceServer;
 use farmera_proto::saga::v1::saga_query_service_server::SagaQueryServiceServer;
 use saga_runtime::{Engine, Reconciler, ReconcilerLimits, SagaMetrics, TimerLimits, TimerLoop};
 use tokio::net::TcpListener;
@@ -51,8 +55,15 @@ pub const DEFAULT_PORT: u16 = 50_052;
 /// Every kind of stream in its log.
 pub const STREAMS: &[StreamKind] = &[StreamKind::of::<domain::Order>(), StreamKind::of::<saga::Saga<OrderProcess>>()];
 
-const SERVICES: &[&str] =
-    &["farmera.orders.v1.OrdersService", "farmera.orders.v1.OrdersQueryService", "farmera.saga.v1.SagaQueryService"];
+const SERVICES: &[&str] = &[
+    "farmera.orders.v1.OrdersService",
+    "farmera.orders.v1.OrdersQueryService",
+    "farmera.saga.v1.SagaQueryService",
+    "farmera.saga.v1.EventQueryService",
+    "farmera.saga.v1.MachineryQueryService",
+    "farmera.saga.v1.OperatorService",
+    "farmera.saga.v1.ReplayService",
+];
 
 /// The tables of the read models; the event store's own come before them.
 #[must_use]
@@ -129,6 +140,10 @@ pub async fn run(config: Config, listener: TcpListener, around: Surroundings) ->
     routes
         .add_service(OrdersServiceServer::new(edge).max_decoding_message_size(bytes_max))
         .add_service(OrdersQueryServiceServer::new(grpc::Queries(reads.clone())))
-        .add_service(SagaQueryServiceServer::new(grpc::Sagas { reads, list: sagas }));
+        .add_service(SagaQueryServiceServer::new(grpc::Sagas { reads, list: sagas }))
+        .add_service(EventQueryServiceServer::new(grpc::Events))
+        .add_service(MachineryQueryServiceServer::new(grpc::Machinery))
+        .add_service(OperatorServiceServer::new(grpc::Operator))
+        .add_service(ReplayServiceServer::new(grpc::Replay));
     Ok(service.serve(listener, routes, SERVICES).await)
 }

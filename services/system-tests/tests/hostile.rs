@@ -65,7 +65,7 @@ async fn quiet(jetstream: &jetstream::Context) {
 async fn seen(clients: &Clients, order_id: &str) -> (orders::Order, saga::GetSagaResponse) {
     let asked = orders::GetOrderRequest { order_id: order_id.to_owned() };
     let order = clients.orders.clone().get_order(asked).await.unwrap().into_inner().order.unwrap();
-    let asked = saga::GetSagaRequest { saga_id: order.saga_id.clone() };
+    let asked = saga::GetSagaRequest { saga_id: order.saga_id.clone(), ..saga::GetSagaRequest::default() };
     (order, clients.sagas.clone().get_saga(asked).await.unwrap().into_inner())
 }
 

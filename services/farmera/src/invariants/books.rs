@@ -74,7 +74,8 @@ impl Books {
 /// True while a saga goes on by itself: cheap to ask.
 pub(super) async fn is_busy(clients: &Clients) -> Result<bool, Failure> {
     for state in [SagaState::Running, SagaState::Compensating] {
-        let request = sagas::ListSagasRequest { page_size: 1, page_token: String::new(), state: state.into() };
+        let request =
+            sagas::ListSagasRequest { page_size: 1, state: state.into(), ..sagas::ListSagasRequest::default() };
         let page = clients.ask(Peer::Orders, clients.sagas.clone().list_sagas(request)).await?;
         if !page.sagas.is_empty() {
             return Ok(true);
@@ -91,7 +92,8 @@ async fn all_orders(clients: &Clients) -> Result<Vec<orders::Order>, Failure> {
 async fn open_sagas(clients: &Clients) -> Result<Vec<sagas::Saga>, Failure> {
     let mut all = Vec::new();
     for state in [SagaState::Running, SagaState::Compensating, SagaState::Parked] {
-        let request = sagas::ListSagasRequest { page_size: PAGE_SIZE, page_token: String::new(), state: state.into() };
+        let request =
+            sagas::ListSagasRequest { page_size: PAGE_SIZE, state: state.into(), ..sagas::ListSagasRequest::default() };
         all.extend(every_page!(clients, Peer::Orders, sagas.list_sagas(request).sagas));
     }
     Ok(all)

@@ -41,7 +41,7 @@ impl SagaQueryService for Sagas {
             return Err(problem.with("saga_id", saga_id).into_status(DOMAIN));
         };
         let timeline = recorded.iter().zip(&events).map(|(recorded, event)| entry(recorded, event)).collect();
-        Ok(Response::new(pb::GetSagaResponse { saga: Some(described), timeline }))
+        Ok(Response::new(pb::GetSagaResponse { saga: Some(described), timeline, ..pb::GetSagaResponse::default() }))
     }
 
     async fn list_sagas(
@@ -49,6 +49,41 @@ impl SagaQueryService for Sagas {
         request: Request<pb::ListSagasRequest>,
     ) -> Result<Response<pb::ListSagasResponse>, Status> {
         self.list.page(&request.into_inner()).await.map(Response::new)
+    }
+
+    async fn count_sagas(
+        &self,
+        _request: Request<pb::CountSagasRequest>,
+    ) -> Result<Response<pb::CountSagasResponse>, Status> {
+        Err(super::not_built())
+    }
+
+    async fn explain_saga(
+        &self,
+        _request: Request<pb::ExplainSagaRequest>,
+    ) -> Result<Response<pb::ExplainSagaResponse>, Status> {
+        Err(super::not_built())
+    }
+
+    async fn diff_saga(
+        &self,
+        _request: Request<pb::DiffSagaRequest>,
+    ) -> Result<Response<pb::DiffSagaResponse>, Status> {
+        Err(super::not_built())
+    }
+
+    async fn trace_saga(
+        &self,
+        _request: Request<pb::TraceSagaRequest>,
+    ) -> Result<Response<pb::TraceSagaResponse>, Status> {
+        Err(super::not_built())
+    }
+
+    async fn list_definitions(
+        &self,
+        _request: Request<pb::ListDefinitionsRequest>,
+    ) -> Result<Response<pb::ListDefinitionsResponse>, Status> {
+        Err(super::not_built())
     }
 }
 
@@ -75,6 +110,7 @@ fn describe(saga: &Saga<OrderProcess>, recorded: &[Recorded]) -> Option<pb::Saga
         update_time: Some(last.time.into()),
         waiting_for: waiting.collect(),
         wake_time: pending.wake.map(Into::into),
+        ..pb::Saga::default()
     })
 }
 

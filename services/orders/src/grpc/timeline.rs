@@ -21,6 +21,7 @@ pub fn entry(recorded: &Recorded, event: &SagaEvent<OrderProcess>) -> pb::Timeli
         lane: lane.into(),
         outcome: outcome.to_owned(),
         detail,
+        actor: recorded.cause.actor.as_str().to_owned(),
     }
 }
 
