@@ -87,7 +87,7 @@ impl Cli {
     /// Does it, says what went wrong, and tells the exit code.
     pub async fn run(self) -> u8 {
         let paint = Paint::new(self.globals.color);
-        let out = Out::new(self.globals.output, paint, crate::clock::now(), std::io::stdout());
+        let out = Out::standard(self.globals.output, paint, crate::clock::now());
         let mut session = Session { out, globals: self.globals };
         let done = Box::pin(self.command.execute(&mut session)).await;
         let done = done.and_then(|()| session.out.flush());

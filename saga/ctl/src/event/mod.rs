@@ -278,12 +278,12 @@ impl Told {
                 // What does not end has no closing bracket.
                 Format::Json | Format::Jsonl => {
                     session.out.line(json_line(&event)?)?;
-                    session.out.flush()?;
                 }
                 Format::Table | Format::Wide | Format::Yaml | Format::Name => {
                     self.listing.page(&mut session.out, std::slice::from_ref(&event))?;
                 }
             }
+            session.out.flush()?;
             self.cursor = event.cursor;
         }
         Ok(())

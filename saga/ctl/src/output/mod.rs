@@ -8,7 +8,7 @@ pub mod paint;
 pub mod table;
 pub mod words;
 
-use std::io::{BufWriter, ErrorKind, IsTerminal as _, Write};
+use std::io::{BufWriter, ErrorKind, IsTerminal, LineWriter, Write};
 
 use chrono::{DateTime, Utc};
 use clap::ValueEnum;
@@ -63,6 +63,15 @@ impl Out {
     /// Answers go to `sink`.
     pub fn new(format: Format, paint: Paint, now: DateTime<Utc>, sink: impl Write + Send + 'static) -> Self {
         Self { format, paint, now, sink: Box::new(BufWriter::new(sink)) }
+    }
+
+    /// Answers go to standard output: at once where a person looks, in large pieces where a program reads.
+    #[must_use]
+    pub fn standard(format: Format, paint: Paint, now: DateTime<Utc>) -> Self {
+        let out = std::io::stdout();
+        let sink: Box<dyn Write + Send> =
+            if out.is_terminal() { Box::new(LineWriter::new(out)) } else { Box::new(BufWriter::new(out)) };
+        Self { format, paint, now, sink }
     }
 
     /// True when a person reads tables.
@@ -163,7 +172,7 @@ impl Listing {
                 }
             }
         }
-        out.flush()
+        Ok(())
     }
 
     fn one<T: Listed>(&mut self, out: &mut Out, thing: &T) -> Result<(), Failure> {
