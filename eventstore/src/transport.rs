@@ -110,7 +110,7 @@ pub trait Transport: EventStore {
         txs: &[TxId],
     ) -> Result<bool, ReadError>;
 
-    /// Which of these events this store does not have.
+    /// The ids of those of these events whose places, their versions in their streams, are empty in this store.
     ///
     /// # Errors
     /// [`ReadError`]; nothing is returned then.

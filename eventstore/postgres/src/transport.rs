@@ -127,7 +127,6 @@ where not exists (
     where event.stream_id = told.stream_id
     and event.version = told.version
     and event.category = told.category
-    and event.event_id = told.event_id
 )";
 
 const EPOCH: &str = "
@@ -138,6 +137,29 @@ select
         from (select tx from event order by tx desc, position desc limit 1) as newest
         where newest.tx >= pg_snapshot_xmax(pg_current_snapshot())
     ) as beyond";
+
+/// Messages get other ids from now on, so that nothing the broker remembers of the other history swallows them.
+const ADOPT: &str = "
+with renewed as (
+    update broker_mark
+    set epoch = epoch + 1,
+        updated_at = now()
+)
+insert into store_epoch (reason)
+values ($1)
+returning epoch";
+
+impl PostgresStore {
+    /// Begins another history: what was told by the one before and is not in this log is none of its business any more.
+    /// Needs the database's owner. `reason` is kept, for whoever looks later.
+    ///
+    /// # Errors
+    /// [`ReadError`]; look which history it tells before trying again.
+    pub async fn begin_history(&self, reason: &str) -> Result<Uuid, ReadError> {
+        let rows = self.read(|| sqlx::query(ADOPT).bind(reason)).await?;
+        column(&rows)?.first().copied().ok_or_else(no_answer)
+    }
+}
 
 #[async_trait::async_trait]
 impl Transport for PostgresStore {

@@ -151,6 +151,16 @@ impl Stamp {
             epoch => format!("{event}.{epoch}"),
         }
     }
+
+    /// Gives a message that has an id its id of this memory of the broker.
+    pub(crate) fn stamp(self, sealed: &mut Sealed) {
+        if self.broker_epoch > 0
+            && let Some(id) = sealed.headers.get(async_nats::header::NATS_MESSAGE_ID)
+        {
+            let id = format!("{id}.{}", self.broker_epoch);
+            sealed.headers.insert(async_nats::header::NATS_MESSAGE_ID, id);
+        }
+    }
 }
 
 /// The attribute that names the history of the publisher's store.

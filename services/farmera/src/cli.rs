@@ -4,7 +4,7 @@ use clap::{Parser, Subcommand};
 
 use crate::failure::Failure;
 use crate::{
-    bench, demo, dlq, doctor, migrate, order, parked, product, projection, run, saga, sandbox_provider, stream,
+    bench, demo, dlq, doctor, migrate, order, parked, product, projection, run, saga, sandbox_provider, store, stream,
     transport, up, verify,
 };
 
@@ -63,6 +63,9 @@ pub enum Command {
     /// Compare the services' logs with what the broker holds, and restore what it lost.
     #[command(subcommand)]
     Transport(transport::Command),
+    /// See what a database lacks that was put back to an older state, and let its service go on.
+    #[command(subcommand)]
+    Store(store::Command),
     /// Look at streams of events as they were, take them out, bring them in.
     #[command(subcommand)]
     Stream(stream::Command),
@@ -90,6 +93,7 @@ impl Cli {
             Command::Projection(command) => Box::pin(projection::command(command)).await,
             Command::Saga(command) => Box::pin(saga::command(command)).await,
             Command::Transport(command) => Box::pin(transport::command(command)).await,
+            Command::Store(command) => Box::pin(store::command(command)).await,
             Command::Stream(command) => Box::pin(stream::command(command)).await,
         }
     }

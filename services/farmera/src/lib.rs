@@ -6,7 +6,7 @@
 //! * [`dlq`], [`parked`]: messages that no service could handle, streams that no read model can follow;
 //! * [`transport`]: log and broker compared, and brought together again;
 //! * [`projection`]: where read models stand, and making them anew;
-//! * [`stream`]: streams of events, as they were and as files;
+//! * [`stream`]: streams of events, as they were and as files; [`store`]: a database that was put back;
 //! * [`surroundings`], [`schema`]: which databases and which broker an operator's command is about, and whether this
 //!   program fits them;
 //! * [`order`], [`product`], [`saga`]: the small client, over [`clients`], [`explain`] and [`addresses`];
@@ -39,6 +39,7 @@ pub mod saga;
 pub mod sandbox_provider;
 pub mod schema;
 pub mod services;
+pub mod store;
 pub mod stream;
 pub mod surroundings;
 pub mod timeline;

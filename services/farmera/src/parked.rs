@@ -14,7 +14,8 @@ use tokio::time::timeout;
 
 use crate::failure::Failure;
 use crate::output::{self, Format, Paint};
-use crate::services::{self, SERVICES};
+use crate::schema;
+use crate::services::{self, SERVICES, Service};
 use crate::surroundings::Surroundings;
 
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -59,7 +60,7 @@ pub async fn command(arguments: Arguments) -> Result<(), Failure> {
     let chosen = |name: &str| arguments.services.is_empty() || arguments.services.iter().any(|chosen| chosen == name);
     let mut parked = Vec::new();
     for service in SERVICES.iter().filter(|service| chosen(service.name)) {
-        let streams = list(&env, service.name, arguments.limit).await?;
+        let streams = list(&env, service, arguments.limit).await?;
         parked.extend(streams.into_iter().map(|stream| Parked { service: service.name, stream }));
     }
     match arguments.output {
@@ -74,9 +75,11 @@ pub async fn command(arguments: Arguments) -> Result<(), Failure> {
     }
 }
 
-async fn list(env: &Env, name: &'static str, limit: u32) -> Result<Vec<ParkedStream>, Failure> {
+async fn list(env: &Env, service: &Service, limit: u32) -> Result<Vec<ParkedStream>, Failure> {
+    let name = service.name;
     let url = env.of_service(name).secret("DATABASE_URL", "the service's database (postgres://…)");
     let url = url.map_err(|error| Failure::Setup(error.to_string()))?;
+    schema::refuse_newer(service, url.expose()).await?;
     let away = |error: String| Failure::Unavailable(format!("{name}: the database does not answer: {error}"));
     let connected = chassis::database::connect(url.expose(), "parked").await;
     let mut connection = connected.map_err(|error| away(error.to_string()))?;

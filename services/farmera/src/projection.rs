@@ -12,6 +12,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use crate::failure::Failure;
 use crate::migrate;
 use crate::output::{self, Format, Paint, grouped};
+use crate::schema;
 use crate::services::{self, SERVICES, Service};
 use crate::surroundings::Surroundings;
 
@@ -91,6 +92,7 @@ async fn list(names: &[String], format: Format, env: &Env) -> Result<(), Failure
         let own = env.of_service(service.name);
         let url = own.secret("DATABASE_URL", "the service's database (postgres://…)");
         let url = url.map_err(|error| Failure::Setup(error.to_string()))?;
+        schema::refuse_newer(service, url.expose()).await?;
         for projection in (service.projections)() {
             let found = standing(&*projection, url.expose()).await;
             lines.push(Line { service: service.name, standing: found.map_err(|error| failure(service, &error))? });
@@ -126,6 +128,7 @@ async fn rebuild(arguments: &RebuildArguments) -> Result<(), Failure> {
     let projection = find(service, name)?;
     let env = surroundings.env()?;
     let url = migrate::url(&env, service.name).map_err(|error| Failure::Setup(error.to_string()))?;
+    schema::refuse_newer(service, url.expose()).await?;
     let bar = bar(name);
     let progress = |Progress { events, total }: Progress| {
         bar.set_length(total);

@@ -12,6 +12,7 @@ use crate::failure::Failure;
 use crate::host::{self, Host};
 use crate::schema;
 use crate::services::{self, Configured};
+use crate::store;
 
 /// How long to look at a server's version before starting without having seen it.
 const LOOK_LIMIT: Duration = Duration::from_secs(1);
@@ -95,12 +96,13 @@ pub fn configure(name: &str, env: &Env) -> Result<Configured, Failure> {
     (service.configure)(env).map_err(|error| Failure::Setup(error.to_string()))
 }
 
-/// Refuses servers that are too old and a database that is too new. One that is away is not looked at: the service waits
+/// Refuses servers that are too old, and a database that is too new or lacks what was told. One that is away is not looked at: the service waits
 /// for it, as it does for migrations that are still to come.
 async fn check_servers(service: &Configured) -> Result<(), Failure> {
     let (name, common) = (service.name, &service.common);
     if let Some(service) = services::find(name) {
         schema::refuse_newer(service, common.database_url.expose()).await?;
+        store::refuse_restored(service, &common.database_url, &common.nats_url).await?;
     }
     let (postgres, nats) =
         tokio::join!(postgres_version(common.database_url.expose()), nats_version(common.nats_url.expose()));

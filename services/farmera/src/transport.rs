@@ -17,6 +17,7 @@ use serde::Serialize;
 
 use crate::failure::Failure;
 use crate::output::{self, Format, Paint, grouped};
+use crate::schema;
 use crate::services::{self, SERVICES, Service};
 use crate::surroundings::Surroundings;
 
@@ -111,6 +112,7 @@ async fn one(service: &'static Service, env: &Env, plan: Option<Plan>) -> Result
     let env = env.of_service(name);
     let database =
         env.secret("DATABASE_URL", "the service's database (postgres://…)").map_err(|error| wrong(&error))?;
+    schema::refuse_newer(service, database.expose()).await?;
     let nats = env.secret("NATS_URL", "where NATS is (nats://host:4222)").map_err(|error| wrong(&error))?;
     let store = PostgresStore::connect(&StoreOptions::new(database.expose())).map_err(|error| wrong(&error))?;
     let broker = Broker::connect(name, &nats, Health::new().component("nats")).await.map_err(|error| wrong(&error))?;

@@ -154,7 +154,23 @@ async fn a_hand_edited_checkpoint_is_refused() {
 async fn a_database_of_a_newer_program_is_left_alone_and_one_of_an_older_is_sent_to_migrate() {
     let world = World::new().await;
     world.tamper("update _sqlx_migrations set version = 999 where version = 2").await;
-    for command in [&["verify", "payment"][..], &["migrate", "payment"], &["run", "payment"]] {
+    let stream = format!("payment/{}", Uuid::from_u128(1));
+    for command in [
+        &["verify", "payment"][..],
+        &["migrate", "payment"],
+        &["run", "payment"],
+        &["parked", "payment"],
+        &["transport", "verify", "payment"],
+        &["transport", "rebuild", "payment"],
+        &["projection", "list", "payment"],
+        &["projection", "rebuild", "payment", "payment_view"],
+        &["dlq", "list", "--service", "payment"],
+        &["stream", "show", "payment", &stream],
+        &["stream", "export", "payment"],
+        &["stream", "import", "payment", "/dev/null"],
+        &["store", "lost", "payment"],
+        &["store", "adopt", "payment", "--reason", "a test"],
+    ] {
         let (code, _, err) = world.farmera(command).await;
         assert_eq!(code, 2, "{command:?}: {err}");
         assert!(err.contains("error: payment: the database was migrated by a newer program"), "{command:?}: {err}");

@@ -11,7 +11,7 @@ use futures::stream::FuturesUnordered;
 use futures::{FutureExt as _, StreamExt as _};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until};
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 use uuid::Uuid;
 
 use super::lanes::{Elders, Lanes, Step};
@@ -67,10 +67,14 @@ pub struct Relay {
     mark_at: Instant,
     /// The newest message that was acknowledged since the last mark.
     newest: Option<(u64, String)>,
+    /// The broker's epoch and the sequence that the store has noted last for this process.
+    noted: Option<(u32, u64)>,
     /// The last memory of the broker that was looked at, and the connection to it.
     at: Option<At>,
     /// True while that is known to hold; else publishing would only lose messages.
     open: bool,
+    /// True once the store was found to be older than what it has told: nothing goes any more.
+    refused: bool,
     /// `None` while a look is under way.
     memory: Option<Memory>,
     look_at: Instant,
@@ -101,8 +105,10 @@ impl Relay {
             marks: Vec::new(),
             mark_at: Instant::now(),
             newest: None,
+            noted: None,
             at: None,
             open: false,
+            refused: false,
             memory: Some(Memory::new(spec.stream)),
             look_at: Instant::now(),
             sweep: None,
@@ -113,7 +119,8 @@ impl Relay {
         (relay, RelayHandle(sender))
     }
 
-    /// Publishes until the last handle is gone.
+    /// Publishes until the last handle is gone, or until the store is found to be older than what it has told: then
+    /// the service is to end.
     pub async fn run(mut self) {
         let mut tick = interval(SWEEP_INTERVAL);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -130,6 +137,9 @@ impl Relay {
                     }
                     handoffs.drain(..).for_each(|handoff| self.take(handoff));
                 }
+            }
+            if self.refused {
+                return;
             }
             self.act();
         }
@@ -177,6 +187,7 @@ impl Relay {
         let Some(mut memory) = self.memory.take() else { return };
         let (outlet, connects) = (Arc::clone(&self.outlet), self.outlet.broker.connects());
         let newest = self.at.map(|at| at.stamp.broker_epoch).zip(self.newest.clone());
+        memory.note(self.noted);
         let looking = async move {
             let looked = memory.look(&outlet.broker, &*outlet.store, newest).await;
             let found = match looked {
@@ -207,7 +218,13 @@ impl Relay {
                 self.open = true;
                 self.component.up();
             }
-            Err(failed) => {
+            Err(LookError::Older(older)) => {
+                error!(%older, "a store that was put back must not go on as if it were not");
+                self.component.down(older.to_string());
+                self.open = false;
+                self.refused = true;
+            }
+            Err(failed @ (LookError::Broker(_) | LookError::Store(_))) => {
                 warn!(error = &failed as &dyn std::error::Error, "cannot see what the broker holds; trying again");
                 self.component.down(failed.to_string());
                 self.open = false;
@@ -218,7 +235,8 @@ impl Relay {
     fn take(&mut self, handoff: Handoff) {
         let (true, Some(at)) = (self.open, self.at) else { return }; // it is in the outbox
         match handoff {
-            Handoff::Repeat(sealed) => {
+            Handoff::Repeat(mut sealed) => {
+                at.stamp.stamp(&mut sealed);
                 let outlet = Arc::clone(&self.outlet);
                 let repeating = async move {
                     outlet.publish(sealed).await;
@@ -349,7 +367,11 @@ impl Relay {
         let Some(at) = self.at else { return };
         let outlet = &self.outlet;
         match outlet.store.told(outlet.spec.stream, at.stamp.broker_epoch, self.newest.clone(), &txs).await {
-            Ok(true) => faults::reach(Point::OutboxAfter),
+            Ok(true) => {
+                let sequence = self.newest.as_ref().map(|(sequence, _)| *sequence);
+                self.noted = self.noted.max(sequence.map(|sequence| (at.stamp.broker_epoch, sequence)));
+                faults::reach(Point::OutboxAfter);
+            }
             // Another relay found that the broker has lost something.
             Ok(false) => self.look_at = Instant::now(),
             Err(failed) => warn!(

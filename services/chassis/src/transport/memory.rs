@@ -18,6 +18,7 @@ use eventstore::{BrokerMark, ReadError, Transport, TxId};
 use futures::TryStreamExt as _;
 use tracing::warn;
 
+use super::future::{self, Older};
 use crate::broker::{Broker, BrokerError, MAX_AGE};
 
 /// Looks whose end is awaited at a time; while there are as many, further ones are not noted.
@@ -34,6 +35,9 @@ pub enum LookError {
     /// The store does not answer.
     #[error(transparent)]
     Store(#[from] ReadError),
+    /// The database was put back to an older state. Trying again is useless.
+    #[error(transparent)]
+    Older(#[from] Older),
 }
 
 /// What the broker has lost.
@@ -94,11 +98,19 @@ pub(crate) struct Memory {
     stream: &'static str,
     /// Everything below this transaction stands in the stream up to this sequence; oldest first.
     checkpoints: VecDeque<(TxId, u64)>,
+    /// The store's mark as it was read or noted last, its epoch and last sequence: it never goes back. `None` before the
+    /// first look.
+    seen: Option<(u32, u64)>,
 }
 
 impl Memory {
     pub(crate) fn new(stream: &'static str) -> Self {
-        Self { stream, checkpoints: VecDeque::new() }
+        Self { stream, checkpoints: VecDeque::new(), seen: None }
+    }
+
+    /// What the store has noted meanwhile.
+    pub(crate) fn note(&mut self, noted: Option<(u32, u64)>) {
+        self.seen = self.seen.map(|seen| noted.map_or(seen, |noted| seen.max(noted)));
     }
 
     /// Brings the stream in line, compares it with what is known, and begins a new epoch when it has lost something.
@@ -113,6 +125,7 @@ impl Memory {
         let mark = store.broker_mark(self.stream).await?;
         let told_below = store.told_below().await?;
         let stream = broker.ensure_stream(self.stream).await?;
+        self.refuse_older(store, &stream, mark.as_ref()).await?;
         let mark = mark.map(|mark| with_newest(mark, newest));
         let found = found(&stream, mark.as_ref()).await?;
         let Some(known) = mark else {
@@ -136,6 +149,29 @@ impl Memory {
         (next.last_sequence, next.last_message) = (known.last_sequence, known.last_message);
         store.remember_broker(self.stream, &next).await?;
         Ok(next)
+    }
+
+    /// Refuses a store that does not have what others were told, or has forgotten what it noted.
+    async fn refuse_older(
+        &mut self,
+        store: &dyn Transport,
+        found: &Stream,
+        mark: Option<&BrokerMark>,
+    ) -> Result<(), LookError> {
+        let stream = self.stream;
+        let noted = mark.map_or((0, 0), |mark| (mark.epoch, mark.last_sequence));
+        match self.seen {
+            Some(seen) if noted < seen => return Err(Older::Forgetful { stream }.into()),
+            Some(_) => {}
+            None => {
+                let lost = future::lost_above(store, found, mark).await?;
+                if let Some(older) = Older::told(stream, lost) {
+                    return Err(older.into());
+                }
+            }
+        }
+        self.seen = Some(noted);
+        Ok(())
     }
 
     /// What every consumer has handled, and all consumers that were ever seen.
@@ -250,7 +286,7 @@ impl Found {
 }
 
 /// As precise as the store keeps it.
-fn micros(at: DateTime<Utc>) -> DateTime<Utc> {
+pub(super) fn micros(at: DateTime<Utc>) -> DateTime<Utc> {
     DateTime::from_timestamp_micros(at.timestamp_micros()).unwrap_or(at)
 }
 

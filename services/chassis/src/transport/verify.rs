@@ -3,16 +3,13 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use async_nats::jetstream::consumer::{DeliverPolicy, pull};
 use async_nats::jetstream::{Message, stream::Stream};
 use chrono::{DateTime, TimeDelta, Utc};
 use eventstore::{Cursor, ReadError, Recorded, Transport, TxId};
-use futures::StreamExt as _;
 use serde::Serialize;
-use tokio::time::timeout;
 use uuid::Uuid;
 
-use super::RESTORED;
+use super::{RESTORED, messages};
 use crate::broker::{Broker, BrokerError, MAX_AGE};
 use crate::envelope::told_event;
 use crate::relay::RelaySpec;
@@ -21,8 +18,6 @@ use crate::relay::RelaySpec;
 pub(super) const PAGE: usize = 10_000;
 /// Transactions read from the outbox at a time.
 const OUTBOX_PAGE: usize = 1_000;
-/// The end of the stream, when what comes before it cannot be read.
-const SILENCE: Duration = Duration::from_secs(5);
 /// The broker removes what is too old when it comes to it.
 const AGE_SLACK: TimeDelta = TimeDelta::hours(1);
 
@@ -65,7 +60,7 @@ pub struct Report {
     pub duplicates: u64,
     /// Messages that were restored; they come late. Harmless.
     pub restored: u64,
-    /// Messages of another history of this store. Harmless to this one.
+    /// Messages of another history of this store, of events that this one does not have. Harmless to this one.
     pub abandoned: u64,
     /// Answers given once more, and strangers' messages. Harmless.
     pub others: u64,
@@ -123,7 +118,8 @@ pub(super) async fn compare(
         after = last.cursor;
         read += events.len() as u64;
         for event in &events {
-            let known = held.events.remove(&event.id.0);
+            // What was told before this history began is told.
+            let known = held.events.remove(&event.id.0) | held.earlier.remove(&event.id.0);
             let expected = event.cursor.tx < settled_below && !waiting.contains(&event.cursor.tx);
             if !is_told(spec, event)? || !expected || event.time < oldest {
                 continue;
@@ -137,6 +133,7 @@ pub(super) async fn compare(
     }
     report.missing = missing.len() as u64;
     report.extra = held.events.len() as u64;
+    report.abandoned = held.earlier.len() as u64;
     Ok(Compared { report, missing })
 }
 
@@ -162,6 +159,8 @@ struct Held {
     epoch: Uuid,
     /// Events of this history.
     events: HashSet<Uuid>,
+    /// Events of other histories, which this one may share.
+    earlier: HashSet<Uuid>,
     /// The youngest version of each event stream so far.
     versions: HashMap<Uuid, u64>,
     report: Report,
@@ -170,32 +169,15 @@ struct Held {
 impl Held {
     async fn read(&mut self, stream: &Stream, progress: Progress<'_>) -> Result<(), BrokerError> {
         let state = &stream.cached_info().state;
-        if state.messages == 0 {
-            return Ok(());
-        }
-        let unavailable = |error: &dyn std::error::Error| BrokerError::Unavailable(error.to_string());
-        let config = pull::OrderedConfig {
-            deliver_policy: DeliverPolicy::All,
-            headers_only: true,
-            ..pull::OrderedConfig::default()
-        };
-        let consumer = stream.create_consumer(config).await.map_err(|error| unavailable(&error))?;
-        let mut messages = consumer.messages().await.map_err(|error| unavailable(&error))?;
-        while let Ok(Some(message)) = timeout(SILENCE, messages.next()).await {
-            let message = message.map_err(|error| unavailable(&error))?;
-            let (sequence, pending) = message
-                .info()
-                .map(|info| (info.stream_sequence, info.pending))
-                .map_err(|error| unavailable(&*error))?;
-            self.take(&message);
-            if self.report.held.is_multiple_of(1_000) || pending == 0 {
-                progress("broker", self.report.held, state.messages);
+        let mut read = 0;
+        messages::each(stream, 1, |message, place| {
+            self.take(message);
+            read += 1;
+            if read % 1_000 == 0 || place.pending == 0 {
+                progress("broker", read, state.messages);
             }
-            if sequence >= state.last_sequence || pending == 0 {
-                break;
-            }
-        }
-        Ok(())
+        })
+        .await
     }
 
     fn take(&mut self, message: &Message) {
@@ -210,7 +192,7 @@ impl Held {
         };
         // A program before there were epochs named none.
         if epoch.is_some_and(|epoch| epoch != self.epoch) {
-            self.report.abandoned += 1;
+            self.earlier.insert(event.id);
             return;
         }
         if !self.events.insert(event.id) {

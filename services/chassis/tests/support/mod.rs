@@ -116,6 +116,11 @@ impl World {
         replica.hand_over(tx).await;
     }
 
+    /// Stream `number` ends at `version` again.
+    pub fn rewind(&self, number: usize, version: u64) {
+        self.written[number].store(version, Ordering::SeqCst);
+    }
+
     /// Waits until nothing is left in the outbox, and everything that was committed can be read from the broker.
     pub async fn settled(&self) -> Held {
         let store = self.store();
@@ -187,6 +192,11 @@ impl Replica {
         self.handle.committed(&events, committed);
     }
 
+    /// Waits until its relay ends by itself.
+    pub async fn ended(self) {
+        tokio::time::timeout(PATIENCE, self.task).await.unwrap().unwrap();
+    }
+
     /// As a SIGKILL: whatever is in memory is gone.
     pub async fn kill(self) {
         self.task.abort();
@@ -205,6 +215,17 @@ pub async fn while_nats_is_down(servers: &Arc<Servers>, fault: impl FnOnce(&Serv
         servers.kill_nats();
         fault(&servers);
         servers.start_nats().unwrap();
+    });
+    done.await.unwrap();
+}
+
+/// Kills Postgres, does something to its files, starts it again.
+pub async fn while_postgres_is_down(servers: &Arc<Servers>, act: impl FnOnce(&Servers) + Send + 'static) {
+    let servers = Arc::clone(servers);
+    let done = tokio::task::spawn_blocking(move || {
+        servers.kill_postgres();
+        act(&servers);
+        servers.start_postgres().unwrap();
     });
     done.await.unwrap();
 }

@@ -10,6 +10,8 @@ use eventstore::{EventStore as _, LetterState, ReadError, StoredDeadLetter};
 use eventstore_postgres::{PostgresStore, StoreOptions};
 
 use crate::failure::Failure;
+use crate::schema;
+use crate::services::Service;
 
 /// Letters read of one service at most; more than that is a flood, to be looked at by `--consumer` in SQL.
 const LETTERS_MAX: usize = 100_000;
@@ -80,9 +82,11 @@ pub(super) fn heads<'a>(found: impl IntoIterator<Item = &'a Kept>) -> Vec<&'a Ke
 }
 
 /// All dead letters of a service, oldest first.
-pub(super) async fn letters_of(env: &Env, service: &'static str) -> Result<Vec<Kept>, Failure> {
+pub(super) async fn letters_of(env: &Env, of: &Service) -> Result<Vec<Kept>, Failure> {
+    let service = of.name;
     let url = env.of_service(service).secret("DATABASE_URL", "the service's database (postgres://…)");
     let url = url.map_err(|error| Failure::Setup(error.to_string()))?;
+    schema::refuse_newer(of, url.expose()).await?;
     let options = StoreOptions { connections_max: 1, pool_connections_max: 1, ..StoreOptions::new(url.expose()) };
     let store = PostgresStore::connect(&options).map_err(|error| Failure::Setup(format!("{service}: {error}")))?;
     let store = Arc::new(store);

@@ -128,7 +128,7 @@ impl Which {
         };
         let mut found = Vec::new();
         for service in services::SERVICES.iter().filter(|service| meant(service.name)) {
-            found.extend(letters_of(&env, service.name).await?);
+            found.extend(letters_of(&env, service).await?);
         }
         found.retain(|kept| self.takes(kept));
         Ok(found)

@@ -81,7 +81,7 @@ pub async fn command(arguments: Arguments) -> Result<(), Failure> {
     for stream in &arguments.streams {
         wish.streams.push(Address::parse(service, stream)?.stream);
     }
-    let store = log_of(service, &arguments.surroundings)?;
+    let store = log_of(service, &arguments.surroundings).await?;
     for stream in &wish.streams {
         if store.read_stream_backwards(*stream, 1).await.map_err(unreadable)?.is_empty() {
             return Err(Failure::NotFound(format!("{} has no stream {stream}", service.name)));

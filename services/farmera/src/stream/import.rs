@@ -54,7 +54,7 @@ pub struct Arguments {
 /// [`Failure::Unavailable`] when the database went away: the same command goes on.
 pub async fn command(arguments: Arguments) -> Result<(), Failure> {
     let service = service(&arguments.service)?;
-    let store = log_of(service, &arguments.surroundings)?;
+    let store = log_of(service, &arguments.surroundings).await?;
     let import = Import { service: service.name, file: &arguments.file, categories: categories(service), store };
     let mut new = 0;
     let verified = import

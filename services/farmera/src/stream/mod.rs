@@ -11,6 +11,7 @@ use eventstore_postgres::{PostgresStore, StoreOptions};
 use uuid::Uuid;
 
 use crate::failure::Failure;
+use crate::schema;
 use crate::services::{self, Service};
 use crate::surroundings::Surroundings;
 
@@ -76,10 +77,11 @@ fn categories(service: &Service) -> Vec<Category> {
 }
 
 /// The log of a service, as its service role.
-fn log_of(service: &Service, surroundings: &Surroundings) -> Result<PostgresStore, Failure> {
+async fn log_of(service: &Service, surroundings: &Surroundings) -> Result<PostgresStore, Failure> {
     let env = surroundings.env()?;
     let url = env.of_service(service.name).secret("DATABASE_URL", "where the service's Postgres database is");
     let url = url.map_err(|error| Failure::Setup(error.to_string()))?;
+    schema::refuse_newer(service, url.expose()).await?;
     let options = StoreOptions { application_name: "farmera-stream".to_owned(), ..StoreOptions::new(url.expose()) };
     PostgresStore::connect(&options).map_err(|error| Failure::Setup(format!("{}: {error}", service.name)))
 }

@@ -84,7 +84,7 @@ struct Shown {
 pub async fn command(arguments: Arguments) -> Result<(), Failure> {
     let service = service(&arguments.service)?;
     let address = Address::parse(service, &arguments.stream)?;
-    let store = log_of(service, &arguments.surroundings)?;
+    let store = log_of(service, &arguments.surroundings).await?;
     let newest = store.read_stream_backwards(address.stream, 1).await.map_err(unreadable)?;
     let Some(newest) = newest.first().map(|event| event.version) else {
         return Err(Failure::NotFound(format!("{} has no stream {}", service.name, address.stream)));
