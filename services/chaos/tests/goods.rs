@@ -1,6 +1,6 @@
 //! Stock, as the handler of products keeps it: what catches the bugs that would be planted there.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::sync::Arc;
 
