@@ -102,7 +102,6 @@ async fn check_servers(service: &Configured) -> Result<(), Failure> {
     let (name, common) = (service.name, &service.common);
     if let Some(service) = services::find(name) {
         schema::refuse_newer(service, common.database_url.expose()).await?;
-        store::refuse_restored(service, &common.database_url, &common.nats_url).await?;
     }
     let (postgres, nats) =
         tokio::join!(postgres_version(common.database_url.expose()), nats_version(common.nats_url.expose()));
@@ -112,9 +111,13 @@ async fn check_servers(service: &Configured) -> Result<(), Failure> {
     }
     match nats {
         Some(found) if is_too_old(&found) => {
-            Err(Failure::Setup(format!("{name}: nats-server {found} is too old: 2.14 or newer is needed")))
+            return Err(Failure::Setup(format!("{name}: nats-server {found} is too old: 2.14 or newer is needed")));
         }
-        Some(_) | None => Ok(()),
+        Some(_) | None => {}
+    }
+    match services::find(name) {
+        Some(service) => store::refuse_restored(service, &common.database_url, &common.nats_url).await,
+        None => Ok(()),
     }
 }
 
