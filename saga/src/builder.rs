@@ -19,7 +19,7 @@ pub fn saga<P: Process>(name: &'static str, version: u32) -> Builder<P> {
 pub fn ask<P: Process>(request: Wording<P>) -> Ask<P> {
     let timeout = Duration::from_secs(10);
     let (request, retry) = (Some(request), RetryPolicy::default());
-    Ask { request, only_if: None, timeout, retry, undo: None, undo_retry: undo_retry() }
+    Ask { request, only_if: None, timeout, retry, undo: None, undo_retry: undo_retry(), participant: None }
 }
 
 /// A step that asks nobody and waits for word from outside: a webhook, an approval. The word comes as a
@@ -31,7 +31,15 @@ pub fn ask<P: Process>(request: Wording<P>) -> Ask<P> {
 #[must_use]
 pub fn await_word<P: Process>(within: Duration) -> Ask<P> {
     let once = RetryPolicy::new(1, Duration::from_millis(1), Duration::from_millis(1));
-    Ask { request: None, only_if: None, timeout: within, retry: once, undo: None, undo_retry: undo_retry() }
+    Ask {
+        request: None,
+        only_if: None,
+        timeout: within,
+        retry: once,
+        undo: None,
+        undo_retry: undo_retry(),
+        participant: None,
+    }
 }
 
 /// A step that asks nobody: it is done by being recorded.
@@ -91,6 +99,13 @@ impl<P: Process> Ask<P> {
     #[must_use]
     pub fn within(self, timeout: Duration) -> Self {
         Self { timeout, ..self }
+    }
+
+    /// Who is asked. Operators hold participants by this name ([`crate::hold`]). It is not part of the definition's hash:
+    /// it does not change what a saga does.
+    #[must_use]
+    pub fn of(self, participant: &'static str) -> Self {
+        Self { participant: Some(participant), ..self }
     }
 
     /// How often it is asked.
@@ -258,6 +273,9 @@ fn step_problems<P: Process>(step: &Step<P>, problems: &mut Vec<Problem>) {
             }
             if step.kind == Kind::Pivot && ask.is_conditional() {
                 problems.push(Problem::ConditionalPivot { step: name() });
+            }
+            if let Some(name) = ask.participant.filter(|name| !is_well_formed(name)) {
+                problems.push(Problem::Name { name: name.to_owned() });
             }
             for policy in [ask.retry, ask.undo_retry].into_iter().filter(|policy| !is_sound(*policy)) {
                 problems.push(Problem::Policy { step: name(), policy });

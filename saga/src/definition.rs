@@ -55,9 +55,17 @@ pub struct Ask<P: Process> {
     pub(crate) retry: RetryPolicy,
     pub(crate) undo: Option<Wording<P>>,
     pub(crate) undo_retry: RetryPolicy,
+    /// For operators and holds; not part of the hash.
+    pub(crate) participant: Option<&'static str>,
 }
 
 impl<P: Process> Ask<P> {
+    /// Who is asked, where the definition says so.
+    #[must_use]
+    pub fn participant(&self) -> Option<&'static str> {
+        self.participant
+    }
+
     /// True when nobody is asked: word comes from outside, or it does not.
     #[must_use]
     pub fn is_awaited(&self) -> bool {

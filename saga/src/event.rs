@@ -4,38 +4,7 @@ use chrono::{DateTime, Utc};
 use eventstore::{Actor, DomainEvent as _};
 use serde::{Deserialize, Serialize};
 
-use crate::{DefinitionRef, Process, Shared, StepName};
-
-/// A participant's definite no: the step has not happened and will not happen.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct Rejection {
-    /// For programs: `OUT_OF_STOCK`. At most [`Self::CODE_LENGTH_MAX`] characters.
-    pub code: String,
-    /// For people. At most [`DETAIL_LENGTH_MAX`] characters.
-    pub message: String,
-}
-
-/// The longest reason, message or detail that is kept; what is over it is cut off.
-pub const DETAIL_LENGTH_MAX: usize = 500;
-
-impl Rejection {
-    /// The longest code that is kept; a longer one is cut.
-    pub const CODE_LENGTH_MAX: usize = 64;
-    /// The code when word from outside did not come in time.
-    pub const NO_WORD: &str = "NO_WORD";
-
-    /// A rejection, cut to its limits.
-    #[must_use]
-    pub fn new(code: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { code: cut(code.into(), Self::CODE_LENGTH_MAX), message: cut(message.into(), DETAIL_LENGTH_MAX) }
-    }
-}
-
-impl fmt::Display for Rejection {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.code, self.message)
-    }
-}
+use crate::{CompensationCause, DefinitionRef, HoldTarget, Process, Rejection, Shared, StepName};
 
 /// Which way a step is being taken.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Serialize, Deserialize)]
@@ -45,38 +14,6 @@ pub enum Lane {
     Forward,
     /// It is to be undone.
     Undo,
-}
-
-/// Why a saga is undone.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum CompensationCause {
-    /// A participant refused.
-    Rejected {
-        /// The step it refused.
-        step: StepName,
-        /// What it said.
-        rejection: Rejection,
-    },
-    /// No definite answer came as often as the policy allows.
-    Exhausted {
-        /// The step that was asked for.
-        step: StepName,
-        /// What was learned last.
-        detail: String,
-    },
-    /// Somebody wanted it undone.
-    Cancelled {
-        /// Why.
-        reason: String,
-        /// Who.
-        actor: Actor,
-    },
-    /// It had not come to its point of no return in time.
-    Late {
-        /// Until when it should have.
-        deadline: DateTime<Utc>,
-    },
 }
 
 /// The time in which a saga has to come to its point of no return; what is not there by then is undone.
@@ -258,6 +195,82 @@ pub enum SagaEvent<P: Process> {
         /// When.
         at: DateTime<Utc>,
     },
+    /// A step, or its undoing, has come to a hold: it waits, and nothing becomes due for it.
+    StepHeld {
+        /// Which.
+        step: StepName,
+        /// Which way it is going.
+        lane: Lane,
+        /// What is held.
+        hold: HoldTarget,
+        /// Who holds it.
+        actor: Actor,
+        /// Why.
+        reason: String,
+        /// Since when it waits here.
+        at: DateTime<Utc>,
+    },
+    /// A step does not wait at a hold any more; the saga's deadline is later by the time it did.
+    StepReleased {
+        /// Which.
+        step: StepName,
+        /// Which way it is going.
+        lane: Lane,
+        /// When.
+        at: DateTime<Utc>,
+    },
+    /// An operator moved what is due.
+    TimersShifted {
+        /// Of which step; `None`: of all, and the saga's deadline.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        step: Option<StepName>,
+        /// By how many milliseconds; earlier below zero.
+        by_ms: i64,
+        /// Who.
+        actor: Actor,
+        /// Why.
+        reason: String,
+    },
+    /// An operator had nothing become due until further notice; answers count as ever.
+    TimersFrozen {
+        /// Who.
+        actor: Actor,
+        /// Why.
+        reason: String,
+        /// When.
+        at: DateTime<Utc>,
+    },
+    /// An operator let time count again: what was due is due later by the time that did not count.
+    TimersThawed {
+        /// Who.
+        actor: Actor,
+        /// Why.
+        reason: String,
+        /// When.
+        at: DateTime<Utc>,
+    },
+    /// An operator took a timer away.
+    TimerCancelled {
+        /// Of which step, which now waits for its answer or an operator; `None`: the saga's deadline.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        step: Option<StepName>,
+        /// Who.
+        actor: Actor,
+        /// Why.
+        reason: String,
+    },
+    /// An operator bound the saga to another version of its definition.
+    #[serde(rename = "SagaMigrated")]
+    Migrated {
+        /// Which.
+        definition: DefinitionRef,
+        /// How many steps come before its point of no return.
+        binds: usize,
+        /// Who.
+        actor: Actor,
+        /// Why.
+        reason: String,
+    },
     /// An operator ended the saga as it stands.
     #[serde(rename = "SagaAbandoned")]
     Abandoned {
@@ -288,6 +301,8 @@ impl<P: Process> SagaEvent<P> {
             | Self::StepAwaited { step, .. }
             | Self::StepSkipped { step, .. }
             | Self::StepRetried { step, .. }
+            | Self::StepHeld { step, .. }
+            | Self::StepReleased { step, .. }
             | Self::StepSucceeded { step, .. }
             | Self::StepRejected { step, .. }
             | Self::StepUnknown { step, .. }
@@ -295,12 +310,16 @@ impl<P: Process> SagaEvent<P> {
             | Self::CompensationSucceeded { step }
             | Self::CompensationFailed { step, .. }
             | Self::Parked { step, .. } => Some(step),
+            Self::TimersShifted { step, .. } | Self::TimerCancelled { step, .. } => step.as_ref(),
             Self::Started { .. }
             | Self::CompensationStarted { .. }
             | Self::CancelRequested { .. }
             | Self::Resumed { .. }
             | Self::Paused { .. }
             | Self::Unpaused { .. }
+            | Self::TimersFrozen { .. }
+            | Self::TimersThawed { .. }
+            | Self::Migrated { .. }
             | Self::Abandoned { .. }
             | Self::Completed
             | Self::Compensated { .. } => None,
@@ -335,16 +354,15 @@ eventstore::event_types! {
         Self::Resumed { .. } => "SagaResumed";
         Self::Paused { .. } => "SagaPaused";
         Self::Unpaused { .. } => "SagaUnpaused";
+        Self::StepHeld { .. } => "StepHeld";
+        Self::StepReleased { .. } => "StepReleased";
+        Self::TimersShifted { .. } => "TimersShifted";
+        Self::TimersFrozen { .. } => "TimersFrozen";
+        Self::TimersThawed { .. } => "TimersThawed";
+        Self::TimerCancelled { .. } => "TimerCancelled";
+        Self::Migrated { .. } => "SagaMigrated";
         Self::Abandoned { .. } => "SagaAbandoned";
         Self::Completed => "SagaCompleted";
         Self::Compensated { .. } => "SagaCompensated";
     }
-}
-
-/// `text`, at most `length_max` characters of it.
-pub(crate) fn cut(mut text: String, length_max: usize) -> String {
-    if let Some((end, _)) = text.char_indices().nth(length_max) {
-        text.truncate(end);
-    }
-    text
 }

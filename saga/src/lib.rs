@@ -37,6 +37,10 @@
 //! * a pivot and a retriable step are **parked**: an operator looks, and resumes. A pivot that may be done can neither
 //!   be undone nor be taken for not done, so nobody guesses.
 //!
+//! What is **held** ([`hold`]: "payment is down until six") is neither: a saga that comes to a hold waits there, with its
+//! deadlines frozen and no attempt used up, until the hold is over or it is let go. [`decide_given`] learns of holds as a
+//! value, and of the definition that a saga is to be migrated to; [`decide()`] knows of none.
+//!
 //! An undo must succeed; one that does not, for as long as its policy lasts, is parked too. Neighbours of a parked step
 //! go on, and a definite answer for a parked step is taken when it comes, resumed or not.
 //!
@@ -64,6 +68,9 @@
 //! * **Lane**: the way a step is going, forward or undo.
 //! * **Attempt**: one asking; counted per step and lane, across resumes.
 //! * **Parked**: some step waits for an operator. **Resumed**: it is asked for again, with a fresh policy.
+//! * **Held**: it waits for a participant or a step that an operator holds. **Released**: it goes on.
+//! * **Timer**: what becomes due for a saga ([`timers`]); follows from its state, moved and frozen by events.
+//! * **Migrated**: bound to another version of its definition, because an operator said so.
 //! * **Cancelled**: undone because somebody wanted it. **Abandoned**: ended as it stands, what is done is *owed*.
 //!
 //! # Example
@@ -111,11 +118,13 @@
 //! ```
 
 mod builder;
+mod cause;
 mod decide;
 mod definition;
 mod drawing;
 mod event;
 mod evolve;
+pub mod hold;
 pub mod laws;
 mod library;
 mod name;
@@ -127,12 +136,14 @@ mod state;
 pub mod testing;
 
 pub use builder::{Builder, DefinitionError, Local, Problem, ask, await_word, compensatable, local, retriable, saga};
-pub use decide::{Input, Outcome, Refusal, UndoOutcome, decide};
+pub use cause::{CompensationCause, DETAIL_LENGTH_MAX, Rejection};
+pub use decide::{Circumstances, Input, Misfit, Outcome, Refusal, UndoOutcome, decide, decide_given};
 pub use definition::{Action, Ask, Condition, Definition, DefinitionHash, DefinitionRef, Kind, Step, Wording};
-pub use event::{ByHand, CompensationCause, DETAIL_LENGTH_MAX, Deadline, Lane, Rejection, SagaEvent};
+pub use event::{ByHand, Deadline, Lane, SagaEvent};
+pub use hold::{HoldTarget, Holds};
 pub use library::{Library, LibraryError, UnknownDefinition};
 pub use name::StepName;
-pub use pending::{Pending, Until, Wanted, pending};
+pub use pending::{Pending, Timer, TimerKind, Until, Wanted, pending, timers};
 pub use policy::RetryPolicy;
 pub use process::{Facts, Process, Shared, Value};
 pub use state::{

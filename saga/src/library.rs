@@ -81,6 +81,12 @@ impl<P: Process> Library<P> {
         }
     }
 
+    /// The definition called `name` in this version, if it is here.
+    #[must_use]
+    pub fn version(&self, name: &str, version: u32) -> Option<&Definition<P>> {
+        self.definitions.get(&(name.to_owned(), version))
+    }
+
     /// The newest definition called `name`: what new sagas are started with.
     ///
     /// # Errors

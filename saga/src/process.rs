@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use uuid::Uuid;
 
 use crate::StepName;
-use crate::state::{Compensating, Phase, Running, UndoPhase};
+use crate::state::{Compensating, Phase, Pursuit, Running, UndoPhase};
 
 /// What a value needs to travel in a saga's events.
 pub trait Value: Clone + Debug + PartialEq + Serialize + DeserializeOwned + Send + Sync + 'static {}
@@ -113,7 +113,7 @@ impl<'a, P: Process> Facts<'a, P> {
                 Phase::Pursued(_) | Phase::Rejected { .. } | Phase::Skipped { .. } => None,
             },
             Outputs::OfCompensating(compensating) => match &compensating.step(name)?.phase {
-                UndoPhase::Owed { output, .. } => output.as_deref(),
+                UndoPhase::Owed { output, .. } | UndoPhase::Undoing(Pursuit::Held { output, .. }) => output.as_deref(),
                 UndoPhase::NotDone { .. }
                 | UndoPhase::Undoing(_)
                 | UndoPhase::Undone { .. }

@@ -1,9 +1,11 @@
 //! What others may ask of a saga's state.
 
+use chrono::{DateTime, Utc};
+
 use crate::state::{Attempt, Phase, Pursuit, RunningStep, UndoPhase};
 use crate::{
-    Compensating, CompensatingStep, CompensationCause, DefinitionRef, Ending, Origin, Process, Running, Saga, Status,
-    StepPhase, StepView,
+    Compensating, CompensatingStep, CompensationCause, DefinitionRef, Ending, HoldTarget, Origin, Process, Running,
+    Saga, Status, StepPhase, StepView,
 };
 
 impl<P: Process> Saga<P> {
@@ -64,6 +66,16 @@ impl<P: Process> Saga<P> {
         match self {
             Self::Running(state) => state.paused.is_some(),
             Self::Compensating(state) => state.paused.is_some(),
+            Self::NotStarted | Self::Ended(_) => false,
+        }
+    }
+
+    /// True when an operator froze its timers.
+    #[must_use]
+    pub fn is_frozen(&self) -> bool {
+        match self {
+            Self::Running(state) => state.frozen.is_some(),
+            Self::Compensating(state) => state.frozen.is_some(),
             Self::NotStarted | Self::Ended(_) => false,
         }
     }
@@ -172,6 +184,7 @@ impl<P: Process> Phase<P> {
             Self::Pursued(Pursuit::Asked { .. }) => StepPhase::Asked,
             Self::Pursued(Pursuit::Waiting { .. } | Pursuit::Exhausted { .. }) => StepPhase::Waiting,
             Self::Pursued(Pursuit::Parked { .. }) => StepPhase::Parked,
+            Self::Pursued(Pursuit::Held { .. }) => StepPhase::Held,
             Self::Rejected { .. } => StepPhase::Rejected,
             Self::Done { .. } => StepPhase::Done,
             Self::Skipped { .. } => StepPhase::Skipped,
@@ -211,6 +224,7 @@ impl<P: Process> UndoPhase<P> {
             Self::Undoing(Pursuit::Asked { .. }) => StepPhase::UndoAsked,
             Self::Undoing(Pursuit::Waiting { .. } | Pursuit::Exhausted { .. }) => StepPhase::UndoWaiting,
             Self::Undoing(Pursuit::Parked { .. }) => StepPhase::UndoParked,
+            Self::Undoing(Pursuit::Held { .. }) => StepPhase::UndoHeld,
             Self::Undone { .. } => StepPhase::Undone,
             Self::Skipped { .. } => StepPhase::UndoSkipped,
         }
@@ -225,14 +239,28 @@ impl<P: Process> Pursuit<P> {
             Self::Asked { attempt, .. }
             | Self::Waiting { attempt, .. }
             | Self::Exhausted { attempt, .. }
-            | Self::Parked { attempt, .. } => attempt,
+            | Self::Parked { attempt, .. }
+            | Self::Held { attempt, .. } => attempt,
+        }
+    }
+
+    /// True when nobody was asked yet.
+    pub(crate) fn is_unasked(&self) -> bool {
+        self.attempt().number == 0
+    }
+
+    /// Where it is held, if it is.
+    pub(crate) fn held(&self) -> Option<(&HoldTarget, DateTime<Utc>)> {
+        match self {
+            Self::Held { under, since, .. } => Some((under, *since)),
+            Self::Asked { .. } | Self::Waiting { .. } | Self::Exhausted { .. } | Self::Parked { .. } => None,
         }
     }
 
     pub(crate) fn is_parked(&self) -> bool {
         match self {
             Self::Parked { .. } => true,
-            Self::Asked { .. } | Self::Waiting { .. } | Self::Exhausted { .. } => false,
+            Self::Asked { .. } | Self::Waiting { .. } | Self::Exhausted { .. } | Self::Held { .. } => false,
         }
     }
 }

@@ -2,7 +2,7 @@ use chrono::{DateTime, Utc};
 use eventstore::{Actor, Aggregate, Category};
 use serde::Serialize;
 
-use crate::{CompensationCause, Deadline, DefinitionRef, Process, Rejection, SagaEvent, Shared, StepName};
+use crate::{CompensationCause, Deadline, DefinitionRef, HoldTarget, Process, Rejection, SagaEvent, Shared, StepName};
 
 /// Where one saga stands: the fold of its stream.
 #[derive(Clone, PartialEq, Debug, Default, Serialize)]
@@ -40,6 +40,10 @@ pub struct Running<P: Process> {
     pub deadline: Option<Deadline>,
     /// Since when it stands still, if it does.
     pub paused: Option<DateTime<Utc>>,
+    /// Since when nothing becomes due, if an operator froze its timers.
+    pub frozen: Option<DateTime<Utc>>,
+    /// Since when some step waits at a hold, if one does: its deadline stands still.
+    pub held: Option<DateTime<Utc>>,
     /// The steps begun so far.
     pub steps: Vec<RunningStep<P>>,
 }
@@ -113,13 +117,24 @@ pub enum Pursuit<P: Process> {
         /// What stopped it.
         detail: String,
     },
+    /// It waits at a hold.
+    Held {
+        /// What was asked before; number 0 when nothing was.
+        attempt: Attempt<P>,
+        /// What is held.
+        under: HoldTarget,
+        /// Since when.
+        since: DateTime<Utc>,
+        /// What the step reported that is to be undone.
+        output: Option<Shared<P::Output>>,
+    },
 }
 
 /// One asking of a request.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 #[serde(bound = "")]
 pub struct Attempt<P: Process> {
-    /// For which time, from 1.
+    /// For which time, from 1; 0 when it is about to be asked for the first time.
     pub number: u32,
     /// The attempts that do not count against the policy: those before an operator last had it tried again.
     pub forgiven: u32,
@@ -137,6 +152,8 @@ pub struct Compensating<P: Process> {
     pub cause: CompensationCause,
     /// Since when it stands still, if it does.
     pub paused: Option<DateTime<Utc>>,
+    /// Since when nothing becomes due, if an operator froze its timers.
+    pub frozen: Option<DateTime<Utc>>,
     /// The steps that were begun.
     pub steps: Vec<CompensatingStep<P>>,
 }
@@ -255,6 +272,8 @@ pub enum StepPhase {
     Waiting,
     /// It waits for an operator.
     Parked,
+    /// It waits at a hold.
+    Held,
     /// Definitely not done.
     Rejected,
     /// Done.
@@ -269,6 +288,8 @@ pub enum StepPhase {
     UndoWaiting,
     /// Its undoing waits for an operator.
     UndoParked,
+    /// Its undoing waits at a hold.
+    UndoHeld,
     /// Undone.
     Undone,
     /// Its undoing was seen to by hand.

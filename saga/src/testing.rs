@@ -22,7 +22,8 @@ use eventstore::{Actor, Aggregate};
 use uuid::Uuid;
 
 use crate::{
-    Definition, Input, Outcome, Process, Refusal, Rejection, Saga, SagaEvent, Status, StepName, UndoOutcome, decide,
+    Circumstances, Definition, Holds, Input, Outcome, Process, Refusal, Rejection, Saga, SagaEvent, Status, StepName,
+    UndoOutcome, decide_given,
 };
 
 /// When the world of a test begins: 2026-01-01, midnight.
@@ -39,6 +40,10 @@ pub struct World<'a, P: Process> {
     pub saga_id: Uuid,
     /// What time it is.
     pub now: DateTime<Utc>,
+    /// What is held.
+    pub holds: Holds,
+    /// What the saga may be migrated to.
+    pub successor: Option<&'a Definition<P>>,
     saga: Saga<P>,
     commits: Vec<Vec<SagaEvent<P>>>,
 }
@@ -48,7 +53,8 @@ impl<'a, P: Process> World<'a, P> {
     #[must_use]
     pub fn new(definition: &'a Definition<P>) -> Self {
         let saga_id = Uuid::from_u128(0x0199_0000_0001_7000_8000_0000_0000_0001);
-        Self { definition, saga_id, now: DAWN, saga: Saga::NotStarted, commits: Vec::new() }
+        let (holds, saga) = (Holds::default(), Saga::NotStarted);
+        Self { definition, saga_id, now: DAWN, holds, successor: None, saga, commits: Vec::new() }
     }
 
     /// Lets something come in. What follows is stored, unless it is nothing.
@@ -56,7 +62,11 @@ impl<'a, P: Process> World<'a, P> {
     /// # Errors
     /// The saga refuses it.
     pub fn submit(&mut self, input: Input<P>) -> Result<Vec<SagaEvent<P>>, Refusal> {
-        let events = decide(self.definition, self.saga_id, &self.saga, input, self.now)?;
+        let circumstances = Circumstances { holds: &self.holds, successor: self.successor };
+        let events = decide_given(self.definition, self.saga_id, &self.saga, input, self.now, circumstances)?;
+        if let Some(to) = self.successor.filter(|to| events.iter().any(|event| is_migration(event, to))) {
+            self.definition = to;
+        }
         if !events.is_empty() {
             self.commit(events.clone());
         }
@@ -98,6 +108,10 @@ impl<'a, P: Process> World<'a, P> {
     pub fn history(&self) -> impl Iterator<Item = &SagaEvent<P>> {
         self.commits.iter().flatten()
     }
+}
+
+fn is_migration<P: Process>(event: &SagaEvent<P>, to: &Definition<P>) -> bool {
+    matches!(event, SagaEvent::Migrated { definition, .. } if definition == to.id())
 }
 
 /// Begins a test of `definition`.

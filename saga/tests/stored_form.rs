@@ -4,7 +4,8 @@
 use chrono::DateTime;
 use eventstore::{Actor, DomainEvent};
 use saga::{
-    ByHand, CompensationCause, Deadline, Facts, Lane, Process, Rejection, SagaEvent, Shared, StepName, ask, local, saga,
+    ByHand, CompensationCause, Deadline, Facts, HoldTarget, Lane, Process, Rejection, SagaEvent, Shared, StepName, ask,
+    local, saga,
 };
 
 #[derive(Clone, Debug, PartialEq)]
@@ -143,10 +144,55 @@ fn later_events() -> Vec<(SagaEvent<Any>, &'static str)> {
     ]
 }
 
+/// Those of holds, timers and migrations.
+fn latest_events() -> Vec<(SagaEvent<Any>, &'static str)> {
+    let step = || StepName::new("pay");
+    let at = || DateTime::from_timestamp_millis(1_767_225_600_250).unwrap();
+    let definition = saga::<Any>("s", 1).pivot("pay", ask(word)).retriable("file", local()).build().unwrap();
+    let (actor, reason) = (|| Actor::new("operator:ana"), || "why".to_owned());
+    vec![
+        (
+            SagaEvent::StepHeld {
+                step: step(),
+                lane: Lane::Undo,
+                hold: HoldTarget::Participant("payment".to_owned()),
+                actor: actor(),
+                reason: reason(),
+                at: at(),
+            },
+            r#"{"StepHeld":{"step":"pay","lane":"undo","hold":{"participant":"payment"},"actor":"operator:ana","reason":"why","at":"2026-01-01T00:00:00.250Z"}}"#,
+        ),
+        (
+            SagaEvent::StepReleased { step: step(), lane: Lane::Forward, at: at() },
+            r#"{"StepReleased":{"step":"pay","lane":"forward","at":"2026-01-01T00:00:00.250Z"}}"#,
+        ),
+        (
+            SagaEvent::TimersShifted { step: None, by_ms: -5, actor: actor(), reason: reason() },
+            r#"{"TimersShifted":{"by_ms":-5,"actor":"operator:ana","reason":"why"}}"#,
+        ),
+        (
+            SagaEvent::TimersFrozen { actor: actor(), reason: reason(), at: at() },
+            r#"{"TimersFrozen":{"actor":"operator:ana","reason":"why","at":"2026-01-01T00:00:00.250Z"}}"#,
+        ),
+        (
+            SagaEvent::TimersThawed { actor: actor(), reason: reason(), at: at() },
+            r#"{"TimersThawed":{"actor":"operator:ana","reason":"why","at":"2026-01-01T00:00:00.250Z"}}"#,
+        ),
+        (
+            SagaEvent::TimerCancelled { step: Some(step()), actor: actor(), reason: reason() },
+            r#"{"TimerCancelled":{"step":"pay","actor":"operator:ana","reason":"why"}}"#,
+        ),
+        (
+            SagaEvent::Migrated { definition: definition.id().clone(), binds: 2, actor: actor(), reason: reason() },
+            r#"{"SagaMigrated":{"definition":{"name":"s","version":1,"hash":"HASH"},"binds":2,"actor":"operator:ana","reason":"why"}}"#,
+        ),
+    ]
+}
+
 #[test]
 fn every_event_is_stored_as_it_always_was_and_read_back_the_same() {
-    for (event, expected) in events().into_iter().chain(later_events()) {
-        let hash = if let SagaEvent::Started { definition, .. } = &event {
+    for (event, expected) in events().into_iter().chain(later_events()).chain(latest_events()) {
+        let hash = if let SagaEvent::Started { definition, .. } | SagaEvent::Migrated { definition, .. } = &event {
             definition.hash.to_string()
         } else {
             String::new()

@@ -2,8 +2,14 @@ use std::sync::Arc;
 
 use eventstore::{Aggregate, Need, Unit};
 use faults::{Plant, Point};
-use saga::{Input, Library, Process, Refusal, Saga, SagaEvent, UnknownDefinition, decide};
+use saga::hold::{self, HoldEvent, HoldInput, HoldRefusal};
+use saga::{
+    Circumstances, Definition, DefinitionRef, Holds, Input, Library, Process, Refusal, Saga, SagaEvent,
+    UnknownDefinition, decide_given,
+};
 use uuid::Uuid;
+
+use crate::HoldsInForce;
 
 /// Why a saga did not take an input.
 #[derive(Debug, thiserror::Error)]
@@ -20,6 +26,17 @@ pub enum StepError {
     UnknownDefinition(#[from] UnknownDefinition),
 }
 
+/// Why the holds did not take an input.
+#[derive(Debug, thiserror::Error)]
+pub enum HoldError {
+    /// Not at hand, or broken. Return it from the handler, which is then asked again.
+    #[error(transparent)]
+    Need(#[from] Need),
+    /// The command has no effect; the refusal says what to do. Nothing is recorded.
+    #[error(transparent)]
+    Refused(#[from] HoldRefusal),
+}
+
 /// Runs sagas inside units of work: loads, decides, records, and says when the saga wants to be woken.
 ///
 /// Synchronous and without effects of its own, so a service's [`Handler`](eventstore::worker::Handler) uses it beside
@@ -27,11 +44,12 @@ pub enum StepError {
 #[derive(Debug)]
 pub struct Engine<P: Process> {
     library: Arc<Library<P>>,
+    holds: HoldsInForce,
 }
 
 impl<P: Process> Clone for Engine<P> {
     fn clone(&self) -> Self {
-        Self { library: Arc::clone(&self.library) }
+        Self { library: Arc::clone(&self.library), holds: self.holds.clone() }
     }
 }
 
@@ -39,7 +57,13 @@ impl<P: Process> Engine<P> {
     /// An engine over the definitions of `library`.
     #[must_use]
     pub fn new(library: Arc<Library<P>>) -> Self {
-        Self { library }
+        Self { library, holds: HoldsInForce::new() }
+    }
+
+    /// Heeds these holds; without them nothing is ever held.
+    #[must_use]
+    pub fn with_holds(self, holds: HoldsInForce) -> Self {
+        Self { holds, ..self }
     }
 
     /// The definitions it knows.
@@ -66,7 +90,9 @@ impl<P: Process> Engine<P> {
             Some(pinned) if pinned.name == definition => self.library.pinned(pinned)?,
             Some(_) | None => self.library.newest(definition)?,
         };
-        let events = decide(definition, saga_id, saga, Input::Start { input }, now)?;
+        let holds = self.holds.holds();
+        let circumstances = Circumstances { holds: &holds, successor: None };
+        let events = decide_given(definition, saga_id, saga, Input::Start { input }, now, circumstances)?;
         self.record(unit, saga_id, events)
     }
 
@@ -95,6 +121,24 @@ impl<P: Process> Engine<P> {
         Ok(events)
     }
 
+    /// Brings `input` before the service's holds, and records what follows.
+    ///
+    /// # Errors
+    /// [`HoldError`]; nothing is recorded then.
+    pub fn hold(&self, unit: &mut Unit<'_>, input: HoldInput) -> Result<Vec<HoldEvent>, HoldError> {
+        let is_wake = input == HoldInput::Wake;
+        let now = unit.now();
+        let events = hold::decide(unit.get::<Holds>(Holds::ID)?, input, now)?;
+        if is_wake {
+            unit.timer_claimed(Holds::only_stream());
+        }
+        unit.correlate(Holds::ID);
+        unit.record::<Holds>(Holds::ID, &events)?;
+        let due = unit.get::<Holds>(Holds::ID)?.next_wake();
+        unit.wake::<Holds>(Holds::ID, due)?;
+        Ok(events)
+    }
+
     /// The saga `saga_id` as it stands, this unit's own events included.
     ///
     /// # Errors
@@ -107,7 +151,12 @@ impl<P: Process> Engine<P> {
         let now = unit.now();
         let saga = unit.get::<Saga<P>>(saga_id)?;
         match saga.definition() {
-            Some(pinned) => Ok(decide(self.library.pinned(pinned)?, saga_id, saga, input, now)?),
+            Some(pinned) => {
+                let holds = self.holds.holds();
+                let successor = successor(&self.library, pinned, &input);
+                let circumstances = Circumstances { holds: &holds, successor };
+                Ok(decide_given(self.library.pinned(pinned)?, saga_id, saga, input, now, circumstances)?)
+            }
             None => not_started(&input),
         }
     }
@@ -130,6 +179,16 @@ impl<P: Process> Engine<P> {
     }
 }
 
+/// The definition that a migration wants, if this program has it.
+fn successor<'l, P: Process>(
+    library: &'l Library<P>,
+    pinned: &DefinitionRef,
+    input: &Input<P>,
+) -> Option<&'l Definition<P>> {
+    let Input::Migrate { version, .. } = input else { return None };
+    library.version(&pinned.name, *version)
+}
+
 fn arm<P: Process>(unit: &mut Unit<'_>, saga_id: Uuid) -> Result<(), Need> {
     let due = unit.get::<Saga<P>>(saga_id)?.next_wake();
     unit.wake::<Saga<P>>(saga_id, due)
@@ -145,7 +204,12 @@ fn not_started<P: Process>(input: &Input<P>) -> Result<Vec<SagaEvent<P>>, StepEr
         | Input::Pause { .. }
         | Input::Unpause { .. }
         | Input::Retry { .. }
-        | Input::Skip { .. } => Err(Refusal::NotStarted.into()),
-        Input::Reply { .. } | Input::UndoReply { .. } | Input::Wake => Ok(Vec::new()),
+        | Input::Skip { .. }
+        | Input::ShiftTimers { .. }
+        | Input::FreezeTimers { .. }
+        | Input::ThawTimers { .. }
+        | Input::CancelTimer { .. }
+        | Input::Migrate { .. } => Err(Refusal::NotStarted.into()),
+        Input::Reply { .. } | Input::UndoReply { .. } | Input::Release { .. } | Input::Wake => Ok(Vec::new()),
     }
 }

@@ -14,6 +14,7 @@
 //!   the timer that the saga needs next become one commit, or nothing.
 //! * [`TimerLoop`] claims timers that are due by the store's clock and wakes their sagas.
 //! * [`Reconciler`] walks over the open sagas all the time and wakes them, so that a lost timer comes back.
+//! * [`HoldLoop`] tells engines what is held, and lets sagas go by and by when a hold is released.
 //! * [`SagaMetrics`] counts what became of them.
 //!
 //! Nothing is remembered here. Any replica may handle any saga: who decides on a stale state is refused by the append's
@@ -33,12 +34,14 @@
 //! * A saga whose definition is unknown here, or different, is not touched: [`StepError::UnknownDefinition`].
 
 mod engine;
+mod holds;
 mod metrics;
 mod reconciler;
 mod timers;
 mod waker;
 
-pub use engine::{Engine, StepError};
+pub use engine::{Engine, HoldError, StepError};
+pub use holds::{HeldSagas, HoldKeeper, HoldLimits, HoldLoop, HoldsInForce};
 pub use metrics::SagaMetrics;
 pub use reconciler::{OpenSagas, Reconciled, Reconciler, ReconcilerLimits};
 pub use timers::{Fired, TimerLimits, TimerLoop};

@@ -1,5 +1,6 @@
 //! Whole sagas through a real worker over a memory store.
 
+#[expect(dead_code, reason = "holds have tests of their own")]
 mod service;
 
 use eventstore::worker::SubmitError;

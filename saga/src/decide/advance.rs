@@ -19,20 +19,32 @@ pub(super) fn advance<P: Process>(decision: &mut Decision<'_, P>) {
         match next {
             Next::Wait => return,
             Next::Record(event) => decision.record(event),
-            Next::Begin(begun) => begun.into_iter().for_each(|(step, beginning)| match beginning {
-                Beginning::Ask(request) => decision.request(step, 1, request),
-                Beginning::Await => decision.wait_for_word(step, 1),
-                Beginning::Local => decision.record(SagaEvent::StepSucceeded { step, output: None }),
-                Beginning::Skip => {
-                    decision.record(SagaEvent::StepSkipped { step, lane: Lane::Forward, by_hand: None });
-                }
-            }),
+            Next::Begin(begun) => begun.into_iter().for_each(|(step, beginning)| begin(decision, step, beginning)),
             Next::Undo(undone) => undone.into_iter().for_each(|(step, request)| match request {
+                Some(_) if decision.is_to_wait(&step, Lane::Undo) => {}
                 Some(request) => decision.request_undo(step, 1, request),
                 None => decision.record(SagaEvent::CompensationSucceeded { step }),
             }),
         }
     }
+}
+
+fn begin<P: Process>(decision: &mut Decision<'_, P>, step: StepName, beginning: Beginning<P>) {
+    match beginning {
+        Beginning::Skip => decision.record(SagaEvent::StepSkipped { step, lane: Lane::Forward, by_hand: None }),
+        Beginning::Ask(_) | Beginning::Await | Beginning::Local if decision.is_to_wait(&step, Lane::Forward) => {}
+        Beginning::Ask(request) => decision.request(step, 1, request),
+        Beginning::Await => decision.wait_for_word(step, 1),
+        Beginning::Local => decision.record(SagaEvent::StepSucceeded { step, output: None }),
+    }
+}
+
+/// Takes a step for the first time that has waited at a hold.
+pub(super) fn begin_step<P: Process>(decision: &mut Decision<'_, P>, step: &StepName) {
+    let Saga::Running(state) = &decision.saga else { return };
+    let Some(defined) = decision.definition.step(step.as_str()) else { return };
+    let beginning = Beginning::of(&defined.action, &Facts::of_running(decision.saga_id, state));
+    begin(decision, step.clone(), beginning);
 }
 
 enum Next<P: Process> {
@@ -69,14 +81,17 @@ fn forward<P: Process>(decision: &Decision<'_, P>, state: &Running<P>) -> Next<P
     for step in state.steps.get(stage.start.min(begun)..).unwrap_or_default() {
         match &step.phase {
             Phase::Done { .. } | Phase::Skipped { .. } => {}
-            Phase::Pursued(Pursuit::Asked { .. } | Pursuit::Waiting { .. } | Pursuit::Parked { .. }) => waits = true,
+            Phase::Pursued(
+                Pursuit::Asked { .. } | Pursuit::Waiting { .. } | Pursuit::Parked { .. } | Pursuit::Held { .. },
+            ) => waits = true,
             Phase::Pursued(Pursuit::Exhausted { detail, .. }) => {
                 return Next::Record(exhausted(decision, &step.name, detail));
             }
             Phase::Rejected { reason, .. } => return Next::Record(rejected(decision, &step.name, reason)),
         }
     }
-    if let Some(deadline) = decision.saga.deadline().filter(|deadline| *deadline <= decision.now) {
+    let deadline = decision.saga.deadline().filter(|deadline| *deadline <= decision.now);
+    if let Some(deadline) = deadline.filter(|_| state.frozen.is_none()) {
         return Next::Record(SagaEvent::CompensationStarted { cause: CompensationCause::Late { deadline } });
     }
     // A stage that was begun only in part is begun in full before anything is waited for.
@@ -125,9 +140,9 @@ fn back<P: Process>(decision: &Decision<'_, P>, state: &Compensating<P>) -> Next
                 let (step, detail) = (step.name.clone(), detail.clone());
                 return Next::Record(SagaEvent::Parked { step, lane: Lane::Undo, detail });
             }
-            UndoPhase::Undoing(Pursuit::Asked { .. } | Pursuit::Waiting { .. } | Pursuit::Parked { .. }) => {
-                waits = true;
-            }
+            UndoPhase::Undoing(
+                Pursuit::Asked { .. } | Pursuit::Waiting { .. } | Pursuit::Parked { .. } | Pursuit::Held { .. },
+            ) => waits = true,
             UndoPhase::Owed { .. } => last_owed = Some(index),
             UndoPhase::NotDone { .. } | UndoPhase::Undone { .. } | UndoPhase::Skipped { .. } => {}
         }
@@ -152,13 +167,4 @@ fn undo_stage<P: Process>(decision: &Decision<'_, P>, state: &Compensating<P>, i
     // Only compensatable steps are ever owed here, and those are asked or awaited. Should a hand have written another
     // history, waiting for an operator is right.
     if undone.is_empty() { Next::Wait } else { Next::Undo(undone) }
-}
-
-impl<P: Process> UndoPhase<P> {
-    fn is_owed(&self) -> bool {
-        match self {
-            Self::Owed { .. } => true,
-            Self::NotDone { .. } | Self::Undoing(_) | Self::Undone { .. } | Self::Skipped { .. } => false,
-        }
-    }
 }

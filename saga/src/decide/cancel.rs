@@ -1,18 +1,17 @@
-use eventstore::Actor;
-
 use super::{Decision, Refusal, advance};
-use crate::state::Phase;
-use crate::{CompensationCause, Process, Running, Saga, SagaEvent};
+use crate::state::{Phase, Pursuit};
+use crate::{ByHand, CompensationCause, Process, Running, Saga, SagaEvent};
 
 /// Cancel means undo. What is in flight counts as unknown and is undone too: participants keep a barrier, so undoing
 /// what has not arrived yet makes it a refusal when it does.
-pub(super) fn cancel<P: Process>(decision: &mut Decision<'_, P>, reason: String, actor: Actor) -> Result<(), Refusal> {
+pub(super) fn cancel<P: Process>(decision: &mut Decision<'_, P>, by: ByHand) -> Result<(), Refusal> {
     match &decision.saga {
         Saga::NotStarted => return Err(Refusal::NotStarted),
         Saga::Compensating(_) => return Err(Refusal::Compensating),
         Saga::Ended(_) => return Err(Refusal::Ended { status: decision.saga.status() }),
         Saga::Running(state) => way_back(decision, state)?,
     }
+    let ByHand { actor, reason } = by;
     decision.record(SagaEvent::CancelRequested { reason: reason.clone(), actor: actor.clone() });
     decision.record(SagaEvent::CompensationStarted { cause: CompensationCause::Cancelled { reason, actor } });
     advance::advance(decision);
@@ -21,7 +20,12 @@ pub(super) fn cancel<P: Process>(decision: &mut Decision<'_, P>, reason: String,
 
 fn way_back<P: Process>(decision: &Decision<'_, P>, state: &Running<P>) -> Result<(), Refusal> {
     let no_return = decision.definition.no_return();
-    let Some(first) = state.steps.get(no_return) else { return Ok(()) };
+    let beyond = state.steps.get(no_return..).unwrap_or_default();
+    let Some(first) = beyond.first() else { return Ok(()) };
+    // What waits at a hold and was never asked for is not begun.
+    if beyond.iter().all(|step| step.phase.pursuit().is_some_and(Pursuit::is_unasked)) {
+        return Ok(());
+    }
     let is_last_begun = state.steps.len() == no_return + 1;
     let is_pivot = decision.definition.steps().get(no_return).is_some_and(|step| step.kind == crate::Kind::Pivot);
     match &first.phase {

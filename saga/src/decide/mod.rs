@@ -2,10 +2,14 @@
 
 mod advance;
 mod cancel;
+mod hold;
+mod input;
+mod migrate;
 mod operator;
 mod pause;
 mod reply;
 mod start;
+mod timers;
 mod undo;
 mod wake;
 
@@ -13,181 +17,32 @@ use chrono::{DateTime, Utc};
 use eventstore::{Actor, Aggregate};
 use uuid::Uuid;
 
+use crate::cause::{DETAIL_LENGTH_MAX, cut};
 use crate::definition::{Ask, Step};
-use crate::event::{DETAIL_LENGTH_MAX, cut};
 use crate::policy::{jitter, later};
 use crate::state::Attempt;
-use crate::{
-    ByHand, Definition, DefinitionRef, Process, Rejection, RetryPolicy, Saga, SagaEvent, Shared, Status, StepName,
-};
+use crate::{ByHand, Definition, HoldTarget, Holds, Lane, Process, RetryPolicy, Saga, SagaEvent, Shared, StepName};
 
-/// Something that comes in for a saga.
-///
-/// The first eight are commands: somebody waits to hear whether they took effect, so what has no effect is a
-/// [`Refusal`]. The others are messages: they may be late, repeated or lost, so what has no effect is no event.
-#[derive(Clone, PartialEq, Debug)]
-pub enum Input<P: Process> {
-    /// Begin.
-    Start {
-        /// What it is about.
-        input: P::Input,
-    },
-    /// Undo whatever is done.
-    Cancel {
-        /// Why.
-        reason: String,
-        /// Who.
-        actor: Actor,
-    },
-    /// Try the parked steps again.
-    Resume {
-        /// Why.
-        reason: String,
-        /// Who.
-        actor: Actor,
-    },
-    /// End it as it stands; nothing is undone, what is done is recorded as owed.
-    Abandon {
-        /// Why.
-        reason: String,
-        /// Who.
-        actor: Actor,
-    },
-    /// Stop where it stands: nothing is asked for, nothing becomes due. Answers that come are kept.
-    Pause {
-        /// Why.
-        reason: String,
-        /// Who.
-        actor: Actor,
-    },
-    /// Go on after a pause; what was due is due later by as much.
-    Unpause {
-        /// Why.
-        reason: String,
-        /// Who.
-        actor: Actor,
-    },
-    /// Try one step again now, parked or not, with a fresh policy.
-    Retry {
-        /// Which step.
-        step: StepName,
-        /// Why.
-        reason: String,
-        /// Who.
-        actor: Actor,
-    },
-    /// Go on without the answer of a step: somebody has seen to it by hand, or to its undoing.
-    Skip {
-        /// Which step.
-        step: StepName,
-        /// Why.
-        reason: String,
-        /// Who.
-        actor: Actor,
-    },
-    /// A participant answered a step's request, or word came that was awaited.
-    Reply {
-        /// Which step.
-        step: StepName,
-        /// What it said.
-        outcome: Outcome<P::Output>,
-    },
-    /// A participant answered a request to undo a step.
-    UndoReply {
-        /// Which step.
-        step: StepName,
-        /// What it said.
-        outcome: UndoOutcome,
-    },
-    /// Time has passed. Whatever is due happens, if anything is.
-    Wake,
+pub use input::{Input, Misfit, Outcome, Refusal, UndoOutcome};
+
+/// What is the case around a saga when something comes in for it.
+#[derive(Clone, Copy, Debug)]
+pub struct Circumstances<'a, P: Process> {
+    /// What is held.
+    pub holds: &'a Holds,
+    /// The definition that [`Input::Migrate`] wants to bind the saga to; `None` when there is none.
+    pub successor: Option<&'a Definition<P>>,
 }
 
-/// A participant's answer: yes, definitely not, or nobody knows.
-#[derive(Clone, PartialEq, Debug)]
-pub enum Outcome<O> {
-    /// The step is done.
-    Done(Option<O>),
-    /// It is not done and will not be.
-    Rejected(Rejection),
-    /// It may be done or not; in words for an operator.
-    Unknown(String),
+impl<P: Process> Default for Circumstances<'_, P> {
+    /// Nothing is held, nothing is migrated.
+    fn default() -> Self {
+        Self { holds: Holds::NONE, successor: None }
+    }
 }
 
-/// A participant's answer to a request to undo. There is no definite no: an undo must succeed.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum UndoOutcome {
-    /// It is undone, or never was done and never will be.
-    Done,
-    /// It may be undone or not; in words for an operator.
-    Unknown(String),
-}
-
-/// Why a command has no effect.
-#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum Refusal {
-    /// There is no such saga. Check the id.
-    #[error("the saga does not exist")]
-    NotStarted,
-    /// The id is taken by a saga with another definition or another input. Choose another id, or find out who else
-    /// uses this one. (Starting the same saga twice is no error.)
-    #[error("the saga was started as {definition}, with other facts")]
-    StartedOtherwise {
-        /// What it was started as.
-        definition: DefinitionRef,
-    },
-    /// It is over. Start another saga for what is wanted.
-    #[error("the saga is over: {status:?}")]
-    Ended {
-        /// How it ended.
-        status: Status,
-    },
-    /// There is no way back. Start another saga that makes up for it.
-    #[error("the saga is past its point of no return")]
-    PastNoReturn,
-    /// The pivot was asked for, and whether it is done is not known: it cannot be undone, nor taken for not done. Try
-    /// again when it is known.
-    #[error("whether {pivot} is done is not known yet")]
-    AtPivot {
-        /// The step.
-        pivot: StepName,
-    },
-    /// It is on its way back already. Wait for its end; if it is parked, resume it.
-    #[error("the saga is being undone already")]
-    Compensating,
-    /// None of its steps waits for an operator. Nothing to do.
-    #[error("the saga is not parked")]
-    NotParked,
-    /// It stands still. Let it go on first ([`Input::Unpause`]).
-    #[error("the saga is paused")]
-    Paused,
-    /// It does not stand still. Nothing to do.
-    #[error("the saga is not paused")]
-    NotPaused,
-    /// No answer is being sought for the step: it was not begun, or is settled. Look at the saga again.
-    #[error("nothing is being sought for {step}")]
-    NotSought {
-        /// The step.
-        step: StepName,
-    },
-    /// The pivot decides whether there is a way back, so somebody has to say what became of it: bring its answer
-    /// before the saga ([`Input::Reply`]).
-    #[error("{step} is the pivot and cannot be skipped: answer it")]
-    PivotSkipped {
-        /// The step.
-        step: StepName,
-    },
-    /// The definition at hand is not the one the saga is bound to. Find that one; never decide by another.
-    #[error("the saga is bound to {pinned}, not to {offered}")]
-    OtherDefinition {
-        /// What it is bound to.
-        pinned: Box<DefinitionRef>,
-        /// What was at hand.
-        offered: Box<DefinitionRef>,
-    },
-}
-
-/// What follows when `input` meets `saga` at `now`. Pure: the same arguments always give the same events.
+/// What follows when `input` meets `saga` at `now`, where nothing is held. Pure: the same arguments always give the same
+/// events.
 ///
 /// # Errors
 /// A [`Refusal`] says what whoever sent the command should do. Messages are never refused, unless by
@@ -199,20 +54,44 @@ pub fn decide<P: Process>(
     input: Input<P>,
     now: DateTime<Utc>,
 ) -> Result<Vec<SagaEvent<P>>, Refusal> {
-    let mut decision = Decision { definition, saga_id, now, saga: saga.clone(), events: Vec::new() };
+    decide_given(definition, saga_id, saga, input, now, Circumstances::default())
+}
+
+/// What follows when `input` meets `saga` at `now` under these circumstances. As pure as [`decide()`].
+///
+/// # Errors
+/// As with [`decide()`].
+pub fn decide_given<P: Process>(
+    definition: &Definition<P>,
+    saga_id: Uuid,
+    saga: &Saga<P>,
+    input: Input<P>,
+    now: DateTime<Utc>,
+    circumstances: Circumstances<'_, P>,
+) -> Result<Vec<SagaEvent<P>>, Refusal> {
+    let (saga, through) = (saga.clone(), Through::None);
+    let mut decision = Decision { definition, saga_id, now, circumstances, through, saga, events: Vec::new() };
     match input {
         Input::Start { input } => start::start(&mut decision, input)?,
-        Input::Cancel { reason, actor } => cancel::cancel(decision.bound()?, detail(reason), actor)?,
-        Input::Resume { reason, actor } => operator::resume(decision.bound()?, detail(reason), actor)?,
-        Input::Abandon { reason, actor } => operator::abandon(decision.bound()?, detail(reason), actor)?,
-        Input::Pause { reason, actor } => pause::pause(decision.bound()?, detail(reason), actor)?,
-        Input::Unpause { reason, actor } => pause::unpause(decision.bound()?, detail(reason), actor)?,
-        Input::Retry { step, reason, actor } => {
-            operator::retry(decision.bound()?, &step, ByHand { actor, reason: detail(reason) })?;
+        Input::Cancel { reason, actor } => cancel::cancel(decision.bound()?, by(actor, reason))?,
+        Input::Resume { reason, actor } => operator::resume(decision.bound()?, by(actor, reason))?,
+        Input::Abandon { reason, actor } => operator::abandon(decision.bound()?, by(actor, reason))?,
+        Input::Pause { reason, actor } => pause::pause(decision.bound()?, by(actor, reason))?,
+        Input::Unpause { reason, actor } => pause::unpause(decision.bound()?, by(actor, reason))?,
+        Input::Retry { step, reason, actor } => operator::retry(decision.bound()?, &step, by(actor, reason))?,
+        Input::Skip { step, reason, actor } => operator::skip(decision.bound()?, &step, by(actor, reason))?,
+        Input::ShiftTimers { step, by: span, reason, actor } => {
+            timers::shift(decision.bound()?, step, span, by(actor, reason))?;
         }
-        Input::Skip { step, reason, actor } => {
-            operator::skip(decision.bound()?, &step, ByHand { actor, reason: detail(reason) })?;
+        Input::FreezeTimers { reason, actor } => timers::freeze(decision.bound()?, by(actor, reason))?,
+        Input::ThawTimers { reason, actor } => timers::thaw(decision.bound()?, by(actor, reason))?,
+        Input::CancelTimer { step, reason, actor } => {
+            timers::cancel(decision.bound()?, step, by(actor, reason))?;
         }
+        Input::Migrate { version, reason, actor } => {
+            migrate::migrate(decision.bound()?, version, by(actor, reason))?;
+        }
+        Input::Release { hold } => hold::release(decision.bound()?, hold),
         Input::Reply { step, outcome } => reply::reply(decision.bound()?, &step, outcome),
         Input::UndoReply { step, outcome } => undo::undo_reply(decision.bound()?, &step, outcome),
         Input::Wake => wake::wake(decision.bound()?),
@@ -220,11 +99,22 @@ pub fn decide<P: Process>(
     Ok(decision.events)
 }
 
+/// The holds that a decision does not heed.
+enum Through {
+    None,
+    /// It lets a saga go from this one.
+    Only(HoldTarget),
+    /// An operator wants one step tried now.
+    All,
+}
+
 /// A decision in the making: the state as it will be when `events` are stored.
 struct Decision<'a, P: Process> {
     definition: &'a Definition<P>,
     saga_id: Uuid,
     now: DateTime<Utc>,
+    circumstances: Circumstances<'a, P>,
+    through: Through,
     saga: Saga<P>,
     events: Vec<SagaEvent<P>>,
 }
@@ -259,8 +149,14 @@ impl<P: Process> Decision<'_, P> {
         self.record(SagaEvent::StepAwaited { step, attempt, deadline });
     }
 
-    /// Takes a step once more, in the same words.
+    /// Takes a step once more, in the same words; unless it is held.
     fn again(&mut self, step: StepName, attempt: Attempt<P>) {
+        if self.is_to_wait(&step, Lane::Forward) {
+            return;
+        }
+        if attempt.number == 0 {
+            return advance::begin_step(self, &step);
+        }
         let number = attempt.number.saturating_add(1);
         match attempt.request {
             Some(request) => self.request(step, number, request),
@@ -268,8 +164,11 @@ impl<P: Process> Decision<'_, P> {
         }
     }
 
-    /// Undoes a step once more, in the same words.
+    /// Undoes a step once more, in the same words; unless it is held.
     fn undo_again(&mut self, step: StepName, attempt: Attempt<P>) {
+        if self.is_to_wait(&step, Lane::Undo) {
+            return;
+        }
         if let Some(request) = attempt.request {
             self.request_undo(step, attempt.number.saturating_add(1), request);
         }
@@ -293,6 +192,10 @@ impl<P: Process> Decision<'_, P> {
     fn ask(&self, step: &StepName) -> Option<&Ask<P>> {
         self.definition.step(step.as_str()).and_then(Step::ask)
     }
+}
+
+fn by(actor: Actor, reason: String) -> ByHand {
+    ByHand { actor, reason: detail(reason) }
 }
 
 fn detail(text: String) -> String {

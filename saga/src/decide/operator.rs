@@ -1,12 +1,10 @@
-use eventstore::Actor;
-
-use super::{Decision, Refusal, advance};
+use super::{Decision, Refusal, Through, advance, hold};
 use crate::definition::Kind;
 use crate::state::{Attempt, Phase, Pursuit, UndoPhase};
 use crate::{ByHand, Lane, Process, Saga, SagaEvent, StepName};
 
 /// The parked steps are asked for again, the same request with the next attempt's number and a fresh policy.
-pub(super) fn resume<P: Process>(decision: &mut Decision<'_, P>, reason: String, actor: Actor) -> Result<(), Refusal> {
+pub(super) fn resume<P: Process>(decision: &mut Decision<'_, P>, by: ByHand) -> Result<(), Refusal> {
     let (forward, undo) = match &decision.saga {
         Saga::NotStarted => return Err(Refusal::NotStarted),
         Saga::Ended(_) => return Err(Refusal::Ended { status: decision.saga.status() }),
@@ -23,7 +21,7 @@ pub(super) fn resume<P: Process>(decision: &mut Decision<'_, P>, reason: String,
     if forward.is_empty() && undo.is_empty() {
         return Err(Refusal::NotParked);
     }
-    decision.record(SagaEvent::Resumed { actor, reason });
+    decision.record(SagaEvent::Resumed { actor: by.actor, reason: by.reason });
     forward.into_iter().for_each(|(step, attempt)| decision.again(step, attempt));
     undo.into_iter().for_each(|(step, attempt)| decision.undo_again(step, attempt));
     advance::advance(decision);
@@ -37,9 +35,13 @@ pub(super) fn retry<P: Process>(decision: &mut Decision<'_, P>, step: &StepName,
         return Err(Refusal::Paused);
     }
     let step = step.clone();
+    // Whoever wants it tried now knows what is held.
+    decision.through = Through::All;
+    hold::leave(decision, &step, lane);
     decision.record(SagaEvent::StepRetried { step: step.clone(), lane, actor: by.actor, reason: by.reason });
     match lane {
         Lane::Forward => decision.again(step, attempt),
+        Lane::Undo if attempt.number == 0 => hold::undo_step(decision, &step),
         Lane::Undo => decision.undo_again(step, attempt),
     }
     advance::advance(decision);
@@ -54,6 +56,7 @@ pub(super) fn skip<P: Process>(decision: &mut Decision<'_, P>, step: &StepName, 
     if is_pivot {
         return Err(Refusal::PivotSkipped { step: step.clone() });
     }
+    hold::leave(decision, step, lane);
     decision.record(SagaEvent::StepSkipped { step: step.clone(), lane, by_hand: Some(by) });
     advance::advance(decision);
     Ok(())
@@ -83,11 +86,12 @@ fn parked<'a, P: Process>(
 }
 
 /// Abandon means no undo: what is done, or may be, is written down for whoever has to see to it by hand.
-pub(super) fn abandon<P: Process>(decision: &mut Decision<'_, P>, reason: String, actor: Actor) -> Result<(), Refusal> {
+pub(super) fn abandon<P: Process>(decision: &mut Decision<'_, P>, by: ByHand) -> Result<(), Refusal> {
     let owed = match &decision.saga {
         Saga::NotStarted => return Err(Refusal::NotStarted),
         Saga::Ended(_) => return Err(Refusal::Ended { status: decision.saga.status() }),
         Saga::Running(state) => names(state.steps.iter().filter_map(|step| match step.phase {
+            Phase::Pursued(ref sought) if sought.is_unasked() => None,
             Phase::Pursued(_) | Phase::Done { .. } => Some(&step.name),
             // What was skipped after it was asked for may be done too.
             Phase::Skipped { attempts } if attempts > 0 => Some(&step.name),
@@ -98,7 +102,7 @@ pub(super) fn abandon<P: Process>(decision: &mut Decision<'_, P>, reason: String
             UndoPhase::NotDone { .. } | UndoPhase::Undone { .. } | UndoPhase::Skipped { .. } => None,
         })),
     };
-    decision.record(SagaEvent::Abandoned { actor, reason, owed });
+    decision.record(SagaEvent::Abandoned { actor: by.actor, reason: by.reason, owed });
     Ok(())
 }
 

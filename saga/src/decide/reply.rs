@@ -1,7 +1,7 @@
-use super::{Decision, Outcome, advance, detail};
-use crate::definition::Kind;
+use super::{Decision, Outcome, advance, detail, hold};
+use crate::definition::{Ask, Kind};
 use crate::state::{Attempt, Phase, Pursuit};
-use crate::{Process, Rejection, Saga, SagaEvent, Shared, StepName};
+use crate::{Lane, Process, Rejection, Saga, SagaEvent, Shared, StepName};
 
 /// A definite answer is taken whenever the step still seeks one, however late. A saga on its way back does not: it
 /// undoes the step whether it was done or not.
@@ -14,6 +14,7 @@ pub(super) fn reply<P: Process>(decision: &mut Decision<'_, P>, step: &StepName,
         }),
     };
     if let Some(event) = event {
+        hold::leave(decision, step, Lane::Forward);
         decision.record(event);
         advance::advance(decision);
     }
@@ -25,6 +26,10 @@ fn answered<P: Process>(
     pursuit: &Pursuit<P>,
     outcome: Outcome<P::Output>,
 ) -> Option<SagaEvent<P>> {
+    // What waits at a hold and was never asked for is answered by nobody, but word may come.
+    if pursuit.is_unasked() && !decision.ask(step).is_some_and(Ask::is_awaited) {
+        return None;
+    }
     match (outcome, pursuit) {
         (Outcome::Done(output), _) => {
             Some(SagaEvent::StepSucceeded { step: step.clone(), output: output.map(Shared::from) })
@@ -37,7 +42,10 @@ fn answered<P: Process>(
         (Outcome::Unknown(text), Pursuit::Asked { attempt, .. }) => {
             Some(unknown(decision, step, attempt, detail(text)))
         }
-        (Outcome::Unknown(_), Pursuit::Waiting { .. } | Pursuit::Exhausted { .. } | Pursuit::Parked { .. }) => None,
+        (
+            Outcome::Unknown(_),
+            Pursuit::Waiting { .. } | Pursuit::Exhausted { .. } | Pursuit::Parked { .. } | Pursuit::Held { .. },
+        ) => None,
     }
 }
 

@@ -1,6 +1,6 @@
-use super::{Decision, UndoOutcome, advance, detail};
+use super::{Decision, UndoOutcome, advance, detail, hold};
 use crate::state::{Attempt, Pursuit, UndoPhase};
-use crate::{Process, Saga, SagaEvent, StepName};
+use crate::{Lane, Process, Saga, SagaEvent, StepName};
 
 pub(super) fn undo_reply<P: Process>(decision: &mut Decision<'_, P>, step: &StepName, outcome: UndoOutcome) {
     let event = match &decision.saga {
@@ -14,6 +14,7 @@ pub(super) fn undo_reply<P: Process>(decision: &mut Decision<'_, P>, step: &Step
         }),
     };
     if let Some(event) = event {
+        hold::leave(decision, step, Lane::Undo);
         decision.record(event);
         advance::advance(decision);
     }
@@ -26,11 +27,15 @@ fn answered<P: Process>(
     outcome: UndoOutcome,
 ) -> Option<SagaEvent<P>> {
     match (outcome, pursuit) {
+        (_, pursuit) if pursuit.is_unasked() => None,
         (UndoOutcome::Done, _) => Some(SagaEvent::CompensationSucceeded { step: step.clone() }),
         (UndoOutcome::Unknown(text), Pursuit::Asked { attempt, .. }) => {
             Some(failed(decision, step, attempt, detail(text)))
         }
-        (UndoOutcome::Unknown(_), Pursuit::Waiting { .. } | Pursuit::Exhausted { .. } | Pursuit::Parked { .. }) => None,
+        (
+            UndoOutcome::Unknown(_),
+            Pursuit::Waiting { .. } | Pursuit::Exhausted { .. } | Pursuit::Parked { .. } | Pursuit::Held { .. },
+        ) => None,
     }
 }
 

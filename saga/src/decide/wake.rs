@@ -1,13 +1,17 @@
 use chrono::{DateTime, Utc};
 
-use super::{Decision, advance, reply, undo};
+use super::{Decision, advance, hold, reply, undo};
 use crate::state::{Attempt, Pursuit};
-use crate::{Process, Saga, StepName};
+use crate::{Lane, Process, Saga, StepName};
 
 /// Whatever is due happens. Waking a saga too early, too late or twice is harmless: what is due is told by its state.
 pub(super) fn wake<P: Process>(decision: &mut Decision<'_, P>) {
     let now = decision.now;
     if decision.saga.is_paused() {
+        return;
+    }
+    hold::leave_ended(decision);
+    if decision.saga.is_frozen() {
         return;
     }
     match &decision.saga {
@@ -16,6 +20,8 @@ pub(super) fn wake<P: Process>(decision: &mut Decision<'_, P>) {
             let pursued = state.steps.iter().filter_map(|step| Some((&step.name, step.phase.pursuit()?)));
             for (step, due) in due(pursued, now) {
                 match due {
+                    // Who is held is not to blame for not answering.
+                    Due::Answer(_) if decision.is_to_wait(&step, Lane::Forward) => {}
                     Due::Answer(attempt) => {
                         let event = reply::unknown(decision, &step, &attempt, no_answer());
                         decision.record(event);
@@ -28,6 +34,7 @@ pub(super) fn wake<P: Process>(decision: &mut Decision<'_, P>) {
             let pursued = state.steps.iter().filter_map(|step| Some((&step.name, step.phase.pursuit()?)));
             for (step, due) in due(pursued, now) {
                 match due {
+                    Due::Answer(_) if decision.is_to_wait(&step, Lane::Undo) => {}
                     Due::Answer(attempt) => {
                         let event = undo::failed(decision, &step, &attempt, no_answer());
                         decision.record(event);
@@ -55,9 +62,11 @@ fn due<'a, P: Process>(
         let due = match pursuit {
             Pursuit::Asked { attempt, deadline } if *deadline <= now => Due::Answer(attempt.clone()),
             Pursuit::Waiting { attempt, retry_at } if *retry_at <= now => Due::Retry(attempt.clone()),
-            Pursuit::Asked { .. } | Pursuit::Waiting { .. } | Pursuit::Exhausted { .. } | Pursuit::Parked { .. } => {
-                return None;
-            }
+            Pursuit::Asked { .. }
+            | Pursuit::Waiting { .. }
+            | Pursuit::Exhausted { .. }
+            | Pursuit::Parked { .. }
+            | Pursuit::Held { .. } => return None,
         };
         Some((step.clone(), due))
     });

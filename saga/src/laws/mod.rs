@@ -16,16 +16,28 @@
 //! trouble that it can get into: no trouble at all, each step refused, never answered, answered late, and answered with
 //! "I do not know"; the same for each undo.
 
+mod operators;
+mod replies;
 mod run;
+mod undo;
 
+pub use operators::{
+    a_frozen_clock_costs_nothing_but_time, a_hold_costs_nothing_but_time, a_pause_costs_nothing_but_time,
+    a_step_without_a_timer_waits_for_somebody, moved_timers_change_nothing_but_time,
+    whatever_waits_can_be_seen_to_by_hand,
+};
+pub use replies::{
+    every_reply_may_come_before_its_turn, every_reply_may_come_late, every_reply_may_repeat,
+    every_request_may_be_made_twice,
+};
 pub use run::Sample;
+pub use undo::undo_is_strictly_reverse;
 
 use eventstore::{Aggregate, DomainEvent};
 use run::{Plan, Run, Trouble, plans};
 
 use crate::pending::pending;
-use crate::testing::{cancelled, paused, tester, unpaused};
-use crate::{Input, Kind, Lane, Outcome, Process, Refusal, Saga, SagaEvent, Status, StepName, UndoOutcome};
+use crate::{Input, Kind, Lane, Process, Saga, SagaEvent, Status, StepName};
 
 /// All of them.
 ///
@@ -35,10 +47,16 @@ pub fn all<P: Process>(sample: &Sample<'_, P>) {
     every_step_may_fail(sample);
     every_reply_may_repeat(sample);
     every_reply_may_come_late(sample);
+    every_reply_may_come_before_its_turn(sample);
+    every_request_may_be_made_twice(sample);
     every_commit_may_be_the_last(sample);
     every_timer_may_fire_twice(sample);
     undo_is_strictly_reverse(sample);
     a_pause_costs_nothing_but_time(sample);
+    a_frozen_clock_costs_nothing_but_time(sample);
+    moved_timers_change_nothing_but_time(sample);
+    a_step_without_a_timer_waits_for_somebody(sample);
+    a_hold_costs_nothing_but_time(sample);
     whatever_waits_can_be_seen_to_by_hand(sample);
 }
 
@@ -55,62 +73,6 @@ pub fn every_step_may_fail<P: Process>(sample: &Sample<'_, P>) {
         assert_eq!(status, if turns { Status::Compensated } else { Status::Completed }, "{}", run.told());
         assert_eq!(run.was_parked, plans.iter().any(|plan| parks(sample, plan)), "operator needed? {}", run.told());
         assert_eq!(*run.world.saga(), restored(run.world.history()), "{}", run.told());
-    }
-}
-
-/// A definite answer that comes twice, at any later time, is absorbed. So is a timid one that comes twice in a row.
-///
-/// # Panics
-/// Something follows from it.
-pub fn every_reply_may_repeat<P: Process>(sample: &Sample<'_, P>) {
-    for plans in plans(sample) {
-        let mut run = Run::begin(sample, plans);
-        loop {
-            let resumed = run.was_parked;
-            let said = run.said.clone();
-            let last = said.len().saturating_sub(1);
-            // After an operator had a step tried again, an old answer cannot be told from a new one.
-            for (index, reply) in said.into_iter().enumerate().filter(|_| !resumed) {
-                if is_definite_reply(&reply) || (index == last && is_reply(&reply)) {
-                    absorbed(&mut run, reply);
-                }
-            }
-            if !run.turn() {
-                break;
-            }
-        }
-    }
-}
-
-/// An answer that comes after its deadline is taken as long as the step still seeks one. On the way back, and after the
-/// end, it is absorbed.
-///
-/// # Panics
-/// It is not.
-pub fn every_reply_may_come_late<P: Process>(sample: &Sample<'_, P>) {
-    for plans in plans(sample) {
-        let Some(plan) = plans.first().filter(|plan| plan.trouble == Trouble::Silent) else { continue };
-        let mut run = Run::begin(sample, plans.clone());
-        let step = || plan.step.clone();
-        let late = Input::Reply { step: step(), outcome: Outcome::Done((sample.output)(plan.step.as_str())) };
-        loop {
-            let seeks = match run.world.saga() {
-                Saga::Running(state) => {
-                    state.step(plan.step.as_str()).is_some_and(|step| step.phase.pursuit().is_some())
-                }
-                Saga::NotStarted | Saga::Compensating(_) | Saga::Ended(_) => false,
-            };
-            if seeks {
-                let events = run.clone().say(late.clone());
-                let takes = events.first().is_some_and(|event| event.type_name() == "StepSucceeded");
-                assert!(takes, "a late answer for {} is not taken: {}", plan.step, run.told());
-            } else {
-                absorbed(&mut run, late.clone());
-            }
-            if !run.turn() {
-                break;
-            }
-        }
     }
 }
 
@@ -150,148 +112,10 @@ pub fn every_timer_may_fire_twice<P: Process>(sample: &Sample<'_, P>) {
     }
 }
 
-/// Cancelled at any point where there is a way back, the saga undoes exactly what is done or unknown, and the last
-/// stage first: no undo is asked for while a later stage still has something to undo. Where there is no way back,
-/// cancelling changes nothing.
-///
-/// # Panics
-/// Something is undone out of order, twice, in vain, or not at all.
-pub fn undo_is_strictly_reverse<P: Process>(sample: &Sample<'_, P>) {
-    for plans in plans(sample) {
-        let mut run = Run::begin(sample, plans);
-        loop {
-            let mut cancelled_run = run.clone();
-            match cancelled_run.world.submit(cancelled()) {
-                Ok(_) => {
-                    assert_eq!(cancelled_run.finish(), Status::Compensated, "{}", cancelled_run.told());
-                    undone_in_reverse(&cancelled_run);
-                }
-                Err(
-                    Refusal::PastNoReturn | Refusal::AtPivot { .. } | Refusal::Compensating | Refusal::Ended { .. },
-                ) => {}
-                Err(
-                    refusal @ (Refusal::NotStarted
-                    | Refusal::StartedOtherwise { .. }
-                    | Refusal::NotParked
-                    | Refusal::Paused
-                    | Refusal::NotPaused
-                    | Refusal::NotSought { .. }
-                    | Refusal::PivotSkipped { .. }
-                    | Refusal::OtherDefinition { .. }),
-                ) => assert_eq!(Some(refusal), None, "cancelling: {}", run.told()),
-            }
-            if !run.turn() {
-                break;
-            }
-        }
-        undone_in_reverse(&run);
-    }
-}
-
-/// Paused at any point, nothing is asked for and nothing becomes due, answers are kept, and when it goes on an hour
-/// later, it ends as it would have ended.
-///
-/// # Panics
-/// It does not.
-pub fn a_pause_costs_nothing_but_time<P: Process>(sample: &Sample<'_, P>) {
-    for plans in plans(sample) {
-        let mut run = Run::begin(sample, plans);
-        let status = run.clone().finish();
-        loop {
-            let mut still = run.clone();
-            if !still.world.saga().is_ended() && is_early(&run) {
-                still.say(paused());
-                assert_eq!(still.world.saga().next_wake(), None, "{}", still.told());
-                still.world.now += chrono::TimeDelta::hours(1);
-                absorbed(&mut still, Input::Wake);
-                still.say(unpaused());
-                assert_eq!(still.finish(), status, "after a pause: {}", still.told());
-                undone_in_reverse(&still);
-            }
-            if !run.turn() {
-                break;
-            }
-        }
-    }
-}
-
-/// Whatever waits for an answer, in either lane, can be skipped by an operator, but for a pivot; the saga then goes on
-/// and ends, and what may be done is undone if it turns.
-///
-/// # Panics
-/// It does not.
-pub fn whatever_waits_can_be_seen_to_by_hand<P: Process>(sample: &Sample<'_, P>) {
-    for plans in plans(sample) {
-        let mut run = Run::begin(sample, plans);
-        loop {
-            let wanted = if is_early(&run) { pending(run.world.saga()).wanted } else { Vec::new() };
-            for wanted in wanted {
-                let mut by_hand = run.clone();
-                let step = wanted.step.clone();
-                let skipped = Input::Skip { step, reason: "by hand".to_owned(), actor: tester() };
-                if kind(sample, &wanted.step) == Some(Kind::Pivot) && wanted.lane == Lane::Forward {
-                    let refusal = by_hand.world.submit(skipped).err();
-                    assert_eq!(refusal, Some(Refusal::PivotSkipped { step: wanted.step }), "{}", by_hand.told());
-                } else {
-                    by_hand.say(skipped);
-                    by_hand.finish();
-                    undone_in_reverse(&by_hand);
-                }
-            }
-            if !run.turn() {
-                break;
-            }
-        }
-    }
-}
-
 /// Points of a life that are worth looking at: the fiftieth attempt is no other than the third.
 fn is_early<P: Process>(run: &Run<'_, P>) -> bool {
     const ATTEMPTS: u32 = 3;
     pending(run.world.saga()).wanted.iter().any(|wanted| wanted.attempt <= ATTEMPTS)
-}
-
-fn undone_in_reverse<P: Process>(run: &Run<'_, P>) {
-    let stages = || run.world.definition().stages();
-    let stage_of = |step: &StepName| stages().position(|stage| stage.iter().any(|other| other.name == *step));
-    let mut standing: Vec<&StepName> = Vec::new();
-    let mut undoing = false;
-    for event in run.world.history() {
-        match event {
-            SagaEvent::StepRequested { step, attempt: 1, .. } | SagaEvent::StepAwaited { step, attempt: 1, .. } => {
-                standing.push(step);
-            }
-            SagaEvent::StepSucceeded { step, .. } if !standing.contains(&step) => standing.push(step),
-            SagaEvent::StepRejected { step, .. } if !is_retriable(run, step) => standing.retain(|other| *other != step),
-            SagaEvent::CompensationStarted { .. } => undoing = true,
-            SagaEvent::CompensationRequested { step, .. } => {
-                assert!(standing.contains(&step), "{step} is undone in vain: {}", run.told());
-                let later = standing.iter().find(|other| stage_of(other) > stage_of(step));
-                assert_eq!(later, None, "{step} is undone too early: {}", run.told());
-            }
-            SagaEvent::CompensationSucceeded { step } | SagaEvent::StepSkipped { step, lane: Lane::Undo, .. } => {
-                standing.retain(|other| *other != step);
-            }
-            SagaEvent::Started { .. }
-            | SagaEvent::StepRequested { .. }
-            | SagaEvent::StepAwaited { .. }
-            | SagaEvent::StepSkipped { lane: Lane::Forward, .. }
-            | SagaEvent::StepRetried { .. }
-            | SagaEvent::Paused { .. }
-            | SagaEvent::Unpaused { .. }
-            | SagaEvent::StepSucceeded { .. }
-            | SagaEvent::StepRejected { .. }
-            | SagaEvent::StepUnknown { .. }
-            | SagaEvent::CompensationFailed { .. }
-            | SagaEvent::CancelRequested { .. }
-            | SagaEvent::Parked { .. }
-            | SagaEvent::Resumed { .. }
-            | SagaEvent::Abandoned { .. }
-            | SagaEvent::Completed
-            | SagaEvent::Compensated { .. } => {}
-        }
-    }
-    assert!(!undoing || standing.is_empty(), "{standing:?} not undone: {}", run.told());
 }
 
 /// Whether this trouble makes the saga turn back.
@@ -329,43 +153,6 @@ fn is_asked_once<P: Process>(sample: &Sample<'_, P>, plan: &Plan) -> bool {
 
 fn kind<P: Process>(sample: &Sample<'_, P>, step: &StepName) -> Option<Kind> {
     sample.definition.step(step.as_str()).map(|step| step.kind)
-}
-
-fn is_retriable<P: Process>(run: &Run<'_, P>, step: &StepName) -> bool {
-    run.world.definition().step(step.as_str()).is_some_and(|step| step.kind == Kind::Retriable)
-}
-
-fn is_reply<P: Process>(input: &Input<P>) -> bool {
-    match input {
-        Input::Reply { .. } | Input::UndoReply { .. } => true,
-        Input::Start { .. }
-        | Input::Cancel { .. }
-        | Input::Resume { .. }
-        | Input::Abandon { .. }
-        | Input::Pause { .. }
-        | Input::Unpause { .. }
-        | Input::Retry { .. }
-        | Input::Skip { .. }
-        | Input::Wake => false,
-    }
-}
-
-fn is_definite_reply<P: Process>(input: &Input<P>) -> bool {
-    match input {
-        Input::Reply { outcome: Outcome::Done(_) | Outcome::Rejected(_), .. }
-        | Input::UndoReply { outcome: UndoOutcome::Done, .. } => true,
-        Input::Reply { outcome: Outcome::Unknown(_), .. }
-        | Input::UndoReply { outcome: UndoOutcome::Unknown(_), .. }
-        | Input::Start { .. }
-        | Input::Cancel { .. }
-        | Input::Resume { .. }
-        | Input::Abandon { .. }
-        | Input::Pause { .. }
-        | Input::Unpause { .. }
-        | Input::Retry { .. }
-        | Input::Skip { .. }
-        | Input::Wake => false,
-    }
 }
 
 fn absorbed<P: Process>(run: &mut Run<'_, P>, input: Input<P>) {

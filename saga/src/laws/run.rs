@@ -39,6 +39,12 @@ pub(super) struct Plan {
     pub(super) trouble: Trouble,
 }
 
+impl Plan {
+    pub(super) fn of(step: &StepName, lane: Lane, trouble: Trouble) -> Self {
+        Self { step: step.clone(), lane, trouble }
+    }
+}
+
 /// A life.
 #[derive(Clone, Debug)]
 pub(super) struct Run<'a, P: Process> {
@@ -99,6 +105,15 @@ impl<'a, P: Process> Run<'a, P> {
         true
     }
 
+    /// Lives until it waits for the end of a hold and nothing else, or to the end.
+    pub(super) fn live_while_held(&mut self) {
+        let mut turns = 0;
+        while self.turn() {
+            turns += 1;
+            assert!(turns < TURNS_MAX, "{}: does not come to its hold", self.told());
+        }
+    }
+
     /// True when it was undone because its time was up.
     pub(super) fn was_late(&self) -> bool {
         self.world
@@ -120,7 +135,7 @@ impl<'a, P: Process> Run<'a, P> {
     fn answer(&self, wanted: &Wanted) -> Option<Input<P>> {
         match wanted.until {
             Until::Deadline(_) => {}
-            Until::Retry(_) | Until::Operator => return None,
+            Until::Retry(_) | Until::Operator | Until::Release => return None,
         }
         let plan = self.plans.iter().find(|plan| plan.step == wanted.step && plan.lane == wanted.lane);
         let step = wanted.step.clone();
@@ -189,26 +204,7 @@ pub(super) fn plans<P: Process>(sample: &Sample<'_, P>) -> Vec<Vec<Plan>> {
 fn taken<P: Process>(sample: &Sample<'_, P>) -> Vec<StepName> {
     let mut run = Run::begin(sample, Vec::new());
     run.finish();
-    let asked = run.world.history().filter_map(|event| match event {
-        SagaEvent::StepRequested { step, .. } | SagaEvent::StepAwaited { step, .. } => Some(step.clone()),
-        SagaEvent::Started { .. }
-        | SagaEvent::StepSkipped { .. }
-        | SagaEvent::StepRetried { .. }
-        | SagaEvent::StepSucceeded { .. }
-        | SagaEvent::StepRejected { .. }
-        | SagaEvent::StepUnknown { .. }
-        | SagaEvent::CompensationStarted { .. }
-        | SagaEvent::CompensationRequested { .. }
-        | SagaEvent::CompensationSucceeded { .. }
-        | SagaEvent::CompensationFailed { .. }
-        | SagaEvent::CancelRequested { .. }
-        | SagaEvent::Parked { .. }
-        | SagaEvent::Resumed { .. }
-        | SagaEvent::Paused { .. }
-        | SagaEvent::Unpaused { .. }
-        | SagaEvent::Abandoned { .. }
-        | SagaEvent::Completed
-        | SagaEvent::Compensated { .. } => None,
-    });
-    asked.collect()
+    let is_asking =
+        |event: &&SagaEvent<P>| matches!(event, SagaEvent::StepRequested { .. } | SagaEvent::StepAwaited { .. });
+    run.world.history().filter(is_asking).filter_map(|event| event.step().cloned()).collect()
 }

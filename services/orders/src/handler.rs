@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use eventstore::worker::Handler;
 use eventstore::{Actor, Need, Unit, Version, derived_id};
+use saga::hold::{HoldInput, HoldRefusal};
 use saga::{CompensationCause, Input as SagaInput, Refusal, Saga, SagaEvent};
-use saga_runtime::{Engine, StepError};
+use saga_runtime::{Engine, HoldError, StepError};
 use tracing::error;
 use uuid::Uuid;
 
@@ -38,6 +39,11 @@ pub enum Input {
         /// What came in.
         input: SagaInput<OrderProcess>,
     },
+    /// An operator holds or releases a participant or a step, or a release goes on.
+    Hold {
+        /// What came in.
+        input: HoldInput,
+    },
     /// A saga's timer fired, or somebody wants to be sure that it does not sleep.
     Wake {
         /// The saga.
@@ -69,6 +75,9 @@ pub enum HandleError {
     /// The saga's rules.
     #[error(transparent)]
     Refused(#[from] Refusal),
+    /// The rules of holds.
+    #[error(transparent)]
+    HoldRefused(#[from] HoldRefusal),
     /// The saga's definition is not known here.
     #[error("{0}")]
     Undecidable(String),
@@ -80,6 +89,15 @@ impl From<StepError> for HandleError {
             StepError::Need(need) => Self::Need(need),
             StepError::Refused(refusal) => Self::Refused(refusal),
             StepError::UnknownDefinition(unknown) => Self::Undecidable(unknown.to_string()),
+        }
+    }
+}
+
+impl From<HoldError> for HandleError {
+    fn from(error: HoldError) -> Self {
+        match error {
+            HoldError::Need(need) => Self::Need(need),
+            HoldError::Refused(refusal) => Self::HoldRefused(refusal),
         }
     }
 }
@@ -203,6 +221,10 @@ impl Handler for OrdersHandler {
             Input::Place { order_id, facts, fingerprint } => self.place(unit, *order_id, facts, fingerprint),
             Input::Cancel { order_id, reason } => self.cancel(unit, *order_id, reason),
             Input::Saga { saga_id, input } => self.apply(unit, *saga_id, input.clone()).map(|()| None),
+            Input::Hold { input } => {
+                self.engine.hold(unit, input.clone())?;
+                Ok(None)
+            }
             Input::Wake { saga_id } => {
                 self.advance(unit, *saga_id, |unit| self.engine.wake(unit, *saga_id)).map(|()| None)
             }
@@ -228,6 +250,13 @@ fn consequence(event: &SagaEvent<OrderProcess>, cancels: bool) -> Option<Command
         | SagaEvent::StepRetried { .. }
         | SagaEvent::Paused { .. }
         | SagaEvent::Unpaused { .. }
+        | SagaEvent::StepHeld { .. }
+        | SagaEvent::StepReleased { .. }
+        | SagaEvent::TimersShifted { .. }
+        | SagaEvent::TimersFrozen { .. }
+        | SagaEvent::TimersThawed { .. }
+        | SagaEvent::TimerCancelled { .. }
+        | SagaEvent::Migrated { .. }
         | SagaEvent::StepRejected { .. }
         | SagaEvent::StepUnknown { .. }
         | SagaEvent::CompensationStarted { .. }

@@ -26,6 +26,7 @@ use chassis::projection::Projection;
 use chassis::schema::Schema;
 use chassis::service::{Service, StartError, Surroundings};
 use eventstore::StreamKind;
+use eventstore::worker::WorkerHandle;
 use farmera_proto::orders::v1::orders_query_service_server::OrdersQueryServiceServer;
 use farmera_proto::orders::v1::orders_service_server::OrdersServiceServer;
 use farmera_proto::saga::v1::event_query_service_server::EventQueryServiceServer;
@@ -33,7 +34,9 @@ use farmera_proto::saga::v1::machinery_query_service_server::MachineryQueryServi
 use farmera_proto::saga::v1::operator_service_server::OperatorServiceServer;
 use farmera_proto::saga::v1::replay_service_server::ReplayServiceServer;
 use farmera_proto::saga::v1::saga_query_service_server::SagaQueryServiceServer;
-use saga_runtime::{Engine, Reconciler, ReconcilerLimits, SagaMetrics, TimerLimits, TimerLoop};
+use saga_runtime::{
+    Engine, HoldLimits, HoldLoop, HoldsInForce, Reconciler, ReconcilerLimits, SagaMetrics, TimerLimits, TimerLoop,
+};
 use tokio::net::TcpListener;
 use tonic::service::RoutesBuilder;
 
@@ -43,6 +46,7 @@ pub use messages::RELAY;
 use crate::handler::OrdersHandler;
 use crate::live::Live;
 use crate::prices::Prices;
+use crate::projections::held::HeldList;
 use crate::projections::orders::{OrderList, OrderProjection};
 use crate::projections::sagas::{SagaList, SagaProjection};
 use crate::react::{Answers, Waker};
@@ -53,7 +57,8 @@ pub const NAME: &str = "orders";
 /// Where it serves gRPC unless told otherwise.
 pub const DEFAULT_PORT: u16 = 50_052;
 /// Every kind of stream in its log.
-pub const STREAMS: &[StreamKind] = &[StreamKind::of::<domain::Order>(), StreamKind::of::<saga::Saga<OrderProcess>>()];
+pub const STREAMS: &[StreamKind] =
+    &[StreamKind::of::<domain::Order>(), StreamKind::of::<saga::Saga<OrderProcess>>(), StreamKind::of::<saga::Holds>()];
 
 const SERVICES: &[&str] = &[
     "farmera.orders.v1.OrdersService",
@@ -79,6 +84,29 @@ pub fn projections() -> Vec<Box<dyn Projection>> {
     vec![Box::new(OrderProjection), Box::new(SagaProjection)]
 }
 
+/// Starts whatever moves sagas that nobody answers: their timers, the end of holds, the reconciler.
+fn look_after_sagas(service: &mut Service, worker: WorkerHandle<OrdersHandler>, sagas: SagaList, holds: HoldsInForce) {
+    let waker = Arc::new(Waker { worker, ids: Arc::clone(&service.ids) });
+    let timers = TimerLoop::<OrderProcess, _>::new(
+        Arc::clone(&service.store),
+        Arc::clone(&service.clock),
+        Arc::clone(&waker),
+        TimerLimits::default(),
+    );
+    service.tasks.spawn("timers", timers.run(service.shutdown.watch()));
+    let releases = HoldLoop::<OrderProcess, _, _>::new(
+        Arc::clone(&service.store),
+        Arc::clone(&service.clock),
+        Arc::clone(&waker),
+        HeldList::new(service.pool.clone()),
+        holds,
+        HoldLimits::default(),
+    );
+    service.tasks.spawn("holds", releases.run(service.shutdown.watch()));
+    let reconciler = Reconciler::new(sagas, waker, ReconcilerLimits::default());
+    service.tasks.spawn("reconciler", reconciler.run(service.shutdown.watch()));
+}
+
 /// Runs the service until the shutdown; false when work in flight had to be cut off.
 ///
 /// # Errors
@@ -95,7 +123,8 @@ pub async fn run(config: Config, listener: TcpListener, around: Surroundings) ->
     let relay = service.relay(RELAY);
     let (order_nudge, _) = service.project(OrderProjection);
     let (saga_nudge, _) = service.project(SagaProjection);
-    let handler = OrdersHandler::new(Engine::new(Arc::new(library)));
+    let holds = HoldsInForce::new();
+    let handler = OrdersHandler::new(Engine::new(Arc::new(library)).with_holds(holds.clone()));
     let worker = service.worker(
         handler,
         vec![
@@ -104,6 +133,7 @@ pub async fn run(config: Config, listener: TcpListener, around: Surroundings) ->
             Arc::new(order_nudge),
             Arc::new(saga_nudge),
             Arc::new(SagaMetrics::<OrderProcess>::new()),
+            Arc::new(holds.clone()),
         ],
     );
 
@@ -113,17 +143,8 @@ pub async fn run(config: Config, listener: TcpListener, around: Surroundings) ->
     }
     // The worker ends with its last handle.
     drop(answers);
-    let waker = Arc::new(Waker { worker: worker.clone(), ids: Arc::clone(&service.ids) });
     let sagas = SagaList::new(service.pool.clone());
-    let timers = TimerLoop::<OrderProcess, _>::new(
-        Arc::clone(&service.store),
-        Arc::clone(&service.clock),
-        Arc::clone(&waker),
-        TimerLimits::default(),
-    );
-    service.tasks.spawn("timers", timers.run(service.shutdown.watch()));
-    let reconciler = Reconciler::new(sagas.clone(), waker, ReconcilerLimits::default());
-    service.tasks.spawn("reconciler", reconciler.run(service.shutdown.watch()));
+    look_after_sagas(&mut service, worker.clone(), sagas.clone(), holds);
 
     let reads = grpc::Reads::new(Arc::clone(&service.store), live);
     let edge = grpc::Edge {

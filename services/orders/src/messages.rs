@@ -170,6 +170,13 @@ pub fn outgoing(event: &Recorded) -> Result<Option<Outgoing>, DecodeError> {
         | SagaEvent::StepRetried { .. }
         | SagaEvent::Paused { .. }
         | SagaEvent::Unpaused { .. }
+        | SagaEvent::StepHeld { .. }
+        | SagaEvent::StepReleased { .. }
+        | SagaEvent::TimersShifted { .. }
+        | SagaEvent::TimersFrozen { .. }
+        | SagaEvent::TimersThawed { .. }
+        | SagaEvent::TimerCancelled { .. }
+        | SagaEvent::Migrated { .. }
         | SagaEvent::StepSucceeded { .. }
         | SagaEvent::StepRejected { .. }
         | SagaEvent::StepUnknown { .. }

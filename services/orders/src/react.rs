@@ -7,8 +7,9 @@ use chassis::reactor::{NotHandled, React};
 use chassis::service::submit_not_handled;
 use eventstore::worker::{SubmitError, WorkerHandle};
 use eventstore::{Actor, Cause, DeadLetter, IdSource};
-use saga::Refusal;
-use saga_runtime::{SagaWaker, WakeError};
+use saga::hold::{HoldInput, HoldTarget};
+use saga::{Holds, Input as SagaInput, Refusal};
+use saga_runtime::{HoldKeeper, SagaWaker, WakeError};
 use uuid::Uuid;
 
 use crate::handler::{HandleError, Input, OrdersHandler};
@@ -43,6 +44,28 @@ pub struct Waker {
     pub worker: WorkerHandle<OrdersHandler>,
     /// A wake-up is nobody's message: it gets an id of its own.
     pub ids: Arc<dyn IdSource>,
+}
+
+impl Waker {
+    async fn submit(&self, input: Input, correlation: Uuid, actor: &str) -> Result<(), WakeError> {
+        let causation = self.ids.next_id();
+        let cause = Cause { correlation, causation, trace: None, actor: Actor::new(actor) };
+        match self.worker.submit(input, cause).await {
+            Ok(_) => Ok(()),
+            Err(error) => Err(error.to_string().into()),
+        }
+    }
+}
+
+impl HoldKeeper for Waker {
+    async fn hold(&self, input: HoldInput) -> Result<(), WakeError> {
+        self.submit(Input::Hold { input }, Holds::ID, "hold:orders").await
+    }
+
+    async fn release(&self, saga_id: Uuid, hold: HoldTarget) -> Result<(), WakeError> {
+        let input = SagaInput::Release { hold };
+        self.submit(Input::Saga { saga_id, input }, saga_id, "hold:orders").await
+    }
 }
 
 impl SagaWaker for Waker {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use chassis::problem::{self, Problem};
 use saga::Refusal;
+use saga::hold::HoldRefusal;
 use tonic::{Code, Status};
 use uuid::Uuid;
 
@@ -19,6 +20,7 @@ pub fn of_error(order_id: Uuid, error: HandleError) -> Status {
     match error {
         HandleError::Rejected(rejection) => of_rejection(order_id, rejection),
         HandleError::Refused(refusal) => of_refusal(order_id, &refusal),
+        HandleError::HoldRefused(refusal) => of_hold_refusal(&refusal),
         HandleError::Need(need) => problem::unusable(DOMAIN, &need),
         HandleError::Undecidable(reason) => {
             tracing::error!(%order_id, reason, "a saga cannot be decided by this program");
@@ -46,6 +48,20 @@ pub fn of_rejection(order_id: Uuid, rejection: Rejection) -> Status {
     problem.with("order_id", order_id).into_status(DOMAIN)
 }
 
+/// The status for what the rules of holds refuse.
+#[must_use]
+pub fn of_hold_refusal(refusal: &HoldRefusal) -> Status {
+    let message = refusal.to_string();
+    let problem = match refusal {
+        HoldRefusal::AlreadyHeld { .. } => Problem::new(Code::AlreadyExists, "ALREADY_HELD", message),
+        HoldRefusal::NotHeld { .. } => Problem::new(Code::NotFound, "NOT_HELD", message),
+        HoldRefusal::TooMany => Problem::new(Code::ResourceExhausted, "TOO_MANY_HOLDS", message),
+        HoldRefusal::Over => Problem::new(Code::InvalidArgument, "HOLD_IS_OVER", message),
+        HoldRefusal::Plan { .. } => Problem::new(Code::InvalidArgument, "PLAN_OUT_OF_BOUNDS", message),
+    };
+    problem.into_status(DOMAIN)
+}
+
 fn of_refusal(order_id: Uuid, refusal: &Refusal) -> Status {
     let message = refusal.to_string();
     let problem = match refusal {
@@ -60,6 +76,11 @@ fn of_refusal(order_id: Uuid, refusal: &Refusal) -> Status {
         Refusal::NotPaused => Problem::new(Code::FailedPrecondition, "SAGA_NOT_PAUSED", message),
         Refusal::NotSought { .. } => Problem::new(Code::FailedPrecondition, "STEP_NOT_WAITING", message),
         Refusal::PivotSkipped { .. } => Problem::new(Code::FailedPrecondition, "PIVOT_CANNOT_BE_SKIPPED", message),
+        Refusal::Frozen => Problem::new(Code::FailedPrecondition, "TIMERS_FROZEN", message),
+        Refusal::NotFrozen => Problem::new(Code::FailedPrecondition, "TIMERS_NOT_FROZEN", message),
+        Refusal::NoTimer => Problem::new(Code::FailedPrecondition, "NO_TIMER", message),
+        Refusal::ShiftOutOfBounds => Problem::new(Code::InvalidArgument, "SHIFT_OUT_OF_BOUNDS", message),
+        Refusal::CannotMigrate { .. } => Problem::new(Code::FailedPrecondition, "CANNOT_MIGRATE", message),
         Refusal::StartedOtherwise { .. } | Refusal::OtherDefinition { .. } => {
             tracing::error!(%order_id, %refusal, "a saga is bound to something else");
             return problem::internal(DOMAIN);

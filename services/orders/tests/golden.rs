@@ -10,7 +10,11 @@ use eventstore::{Actor, golden};
 use money::{Currency, Money};
 use orders::domain::{Facts, Failure, Farm, Line, Order, OrderEvent};
 use orders::sagas::{Item, NotifiedLine, OrderFacts, OrderProcess, Request, Telling};
-use saga::{ByHand, CompensationCause, Deadline, DefinitionRef, Lane, Rejection, Saga, SagaEvent, Shared, StepName};
+use saga::hold::{HoldEvent, ReleasePlan};
+use saga::{
+    ByHand, CompensationCause, Deadline, DefinitionRef, HoldTarget, Holds, Lane, Rejection, Saga, SagaEvent, Shared,
+    StepName,
+};
 use uuid::Uuid;
 
 fn folder() -> &'static Path {
@@ -106,6 +110,10 @@ fn of_steps() -> Vec<(&'static str, Event)> {
         (variant, Event::StepRequested { step: step(), attempt: 1, request, deadline: at() })
     });
     let by_hand = || ByHand { actor: Actor::new("operator:ana"), reason: "looked into it".to_owned() };
+    let held = |hold| {
+        let ByHand { actor, reason } = by_hand();
+        Event::StepHeld { step: step(), lane: Lane::Undo, hold, actor, reason, at: at() }
+    };
     let undo = Shared::from(Request::ReleaseInventory { order_id: id(10), reservation_id: id(11) });
     let mut events: Vec<_> = asked.collect();
     events.extend([
@@ -124,6 +132,9 @@ fn of_steps() -> Vec<(&'static str, Event)> {
             "",
             Event::StepRetried { step: step(), lane: Lane::Forward, actor: by_hand().actor, reason: by_hand().reason },
         ),
+        ("", held(HoldTarget::Participant("products".to_owned()))),
+        ("at_step", held(HoldTarget::Step { definition: "place-order".to_owned(), step: step() })),
+        ("", Event::StepReleased { step: step(), lane: Lane::Forward, at: at() }),
         ("", parked(Lane::Forward)),
         ("undo", parked(Lane::Undo)),
     ]);
@@ -155,6 +166,13 @@ fn of_sagas() -> Vec<(&'static str, Event)> {
         ("deadline", started(Some(Deadline { at: at(), binds: 2 }))),
         ("", Event::Paused { actor: actor(), reason: reason(), at: at() }),
         ("", Event::Unpaused { actor: actor(), reason: reason(), at: at() }),
+        ("", Event::TimersShifted { step: None, by_ms: -60_000, actor: actor(), reason: reason() }),
+        ("of_step", Event::TimersShifted { step: Some(step()), by_ms: 7_200_000, actor: actor(), reason: reason() }),
+        ("", Event::TimersFrozen { actor: actor(), reason: reason(), at: at() }),
+        ("", Event::TimersThawed { actor: actor(), reason: reason(), at: at() }),
+        ("", Event::TimerCancelled { step: Some(step()), actor: actor(), reason: reason() }),
+        ("of_deadline", Event::TimerCancelled { step: None, actor: actor(), reason: reason() }),
+        ("", Event::Migrated { definition: definition.clone(), binds: 2, actor: actor(), reason: reason() }),
         ("", Event::CancelRequested { reason: reason(), actor: actor() }),
         ("", Event::Resumed { actor: actor(), reason: reason() }),
         ("", Event::Abandoned { actor: actor(), reason: reason(), owed: vec![step()] }),
@@ -167,6 +185,29 @@ fn of_sagas() -> Vec<(&'static str, Event)> {
 #[test]
 fn every_event_of_an_order_is_read_as_it_was_released() {
     golden::check::<Order>(folder(), &of_orders()).unwrap_or_else(|findings| panic!("{findings}"));
+}
+
+fn of_holds() -> Vec<(&'static str, HoldEvent)> {
+    let target = || HoldTarget::Participant("payment".to_owned());
+    let by_hand = || ByHand { actor: Actor::new("operator:ana"), reason: "payment is down".to_owned() };
+    let plan = ReleasePlan { canary: 5, rate_per_second: 50, failures_max: 3 };
+    let placed = |until| HoldEvent::Placed { target: target(), by_hand: by_hand(), until, plan, at: at() };
+    let started = |by_hand| HoldEvent::ReleaseStarted { target: target(), plan, by_hand, at: at() };
+    vec![
+        ("", placed(None)),
+        ("until", placed(Some(at()))),
+        ("", started(Some(by_hand()))),
+        ("in_time", started(None)),
+        ("", HoldEvent::LetGo { target: target(), sagas: vec![id(1), id(2)], at: at() }),
+        ("", HoldEvent::Judged { target: target(), worked: vec![id(1)], failed: vec![id(2)], at: at() }),
+        ("", HoldEvent::ReleaseStopped { target: target(), failed: 3, at: at() }),
+        ("", HoldEvent::Ended { target: target(), at: at() }),
+    ]
+}
+
+#[test]
+fn every_event_of_holds_is_read_as_it_was_released() {
+    golden::check::<Holds>(folder(), &of_holds()).unwrap_or_else(|findings| panic!("{findings}"));
 }
 
 #[test]

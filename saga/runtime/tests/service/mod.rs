@@ -1,5 +1,5 @@
 //! A small service around the engine: an order's saga, a worker over a memory store, participants that answer.
-#![expect(clippy::unwrap_used, reason = "a helper of tests may fail as a test does")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a helper of tests may fail as a test does")]
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,12 +7,16 @@ use std::time::Duration;
 use chrono::DateTime;
 use eventstore::memory::{CountingIds, MemoryClock, MemoryStore};
 use eventstore::worker::{Handler, Limits, Shell, SubmitError, Worker, WorkerHandle};
-use eventstore::{Actor, Aggregate, Cause, Clock, DomainEvent, EventStore, IdSource, StreamId, Unit};
+use eventstore::{Actor, Aggregate, Cause, Clock, DomainEvent, EventStore, IdSource, ReadError, StreamId, Unit};
+use saga::hold::{HoldInput, HoldTarget};
 use saga::{
     Facts, Input, Lane, Library, Outcome, Process, RetryPolicy, Saga, SagaEvent, StepName, UndoOutcome, ask, local,
     retriable, saga,
 };
-use saga_runtime::{Engine, SagaWaker, StepError, TimerLimits, TimerLoop, WakeError};
+use saga_runtime::{
+    Engine, HeldSagas, HoldError, HoldKeeper, HoldLimits, HoldLoop, HoldsInForce, SagaWaker, StepError, TimerLimits,
+    TimerLoop, WakeError,
+};
 use serde::{Deserialize, Serialize};
 use tokio::task::JoinSet;
 use uuid::Uuid;
@@ -47,7 +51,7 @@ pub fn library() -> Library<Orders> {
         )
         .compensatable(
             "authorize",
-            ask(|f| word("authorize", f)).undo(|f| word("void", f)).within(TIMEOUT).retry(patient),
+            ask(|f| word("authorize", f)).of("payment").undo(|f| word("void", f)).within(TIMEOUT).retry(patient),
         )
         .pivot("confirm", local())
         .in_parallel([
@@ -65,6 +69,7 @@ pub enum Come {
     Start(Uuid, u32),
     Input(Uuid, Input<Orders>),
     Wake(Uuid),
+    Hold(HoldInput),
 }
 
 pub struct Rules(Engine<Orders>);
@@ -75,10 +80,18 @@ impl Handler for Rules {
     type Error = StepError;
 
     fn handle(&self, unit: &mut Unit<'_>, input: &Come) -> Result<usize, StepError> {
+        if let Come::Hold(input) = input {
+            return match self.0.hold(unit, input.clone()) {
+                Ok(events) => Ok(events.len()),
+                Err(HoldError::Need(need)) => Err(need.into()),
+                Err(HoldError::Refused(refusal)) => panic!("{refusal}"),
+            };
+        }
         let events = match input {
             Come::Start(saga_id, input) => self.0.start(unit, *saga_id, "place-order", *input)?,
             Come::Input(saga_id, input) => self.0.apply(unit, *saga_id, input.clone())?,
             Come::Wake(saga_id) => self.0.wake(unit, *saga_id)?,
+            Come::Hold(_) => Vec::new(),
         };
         Ok(events.len())
     }
@@ -95,6 +108,7 @@ pub fn all_agree(_: &str, _: Lane, _: u32) -> Option<bool> {
 pub struct Service {
     pub store: Arc<MemoryStore>,
     pub waker: Arc<Waker>,
+    pub holds: HoldsInForce,
     ids: Arc<CountingIds>,
     library: Arc<Library<Orders>>,
     tasks: JoinSet<()>,
@@ -113,6 +127,40 @@ impl SagaWaker for Waker {
     }
 }
 
+impl HoldKeeper for Waker {
+    async fn hold(&self, input: HoldInput) -> Result<(), WakeError> {
+        match self.0.submit(Come::Hold(input), cause()).await {
+            Ok(_) => Ok(()),
+            Err(error) => Err(format!("{error:?}").into()),
+        }
+    }
+
+    async fn release(&self, saga_id: Uuid, hold: HoldTarget) -> Result<(), WakeError> {
+        match self.0.submit(Come::Input(saga_id, Input::Release { hold }), cause()).await {
+            Ok(_) => Ok(()),
+            Err(error) => Err(format!("{error:?}").into()),
+        }
+    }
+}
+
+/// The sagas that wait at a hold, by the log.
+pub struct HeldByLog(Arc<MemoryStore>);
+
+impl HeldSagas for HeldByLog {
+    async fn held(&self, _hold: &HoldTarget, limit: usize) -> Result<Vec<Uuid>, ReadError> {
+        let mut held = Vec::new();
+        for event in self.0.events() {
+            if event.type_name == "StepHeld" {
+                held.push(event.stream.id);
+            } else if event.type_name == "StepReleased" {
+                held.retain(|id| *id != event.stream.id);
+            }
+        }
+        held.truncate(limit);
+        Ok(held)
+    }
+}
+
 pub fn store() -> Arc<MemoryStore> {
     Arc::new(MemoryStore::new(DateTime::from_timestamp(1_767_225_600, 0).unwrap()))
 }
@@ -121,13 +169,15 @@ impl Service {
     pub fn over(store: &Arc<MemoryStore>, series: u16, library: Library<Orders>) -> Self {
         let (ids, library) = (Arc::new(CountingIds::new(series)), Arc::new(library));
         let mut tasks = JoinSet::new();
-        let waker = spawn(&mut tasks, store, &ids, &library);
-        Self { store: Arc::clone(store), waker, ids, library, tasks, shown: 0 }
+        let holds = HoldsInForce::new();
+        let waker = spawn(&mut tasks, store, &ids, &library, &holds);
+        Self { store: Arc::clone(store), waker, holds, ids, library, tasks, shown: 0 }
     }
 
     /// Ends the worker with all it knows, and begins another.
     pub async fn restart(&mut self) {
-        let replacement = spawn(&mut self.tasks, &self.store, &self.ids, &self.library);
+        self.holds = HoldsInForce::new();
+        let replacement = spawn(&mut self.tasks, &self.store, &self.ids, &self.library, &self.holds);
         drop(std::mem::replace(&mut self.waker, replacement));
         self.tasks.join_next().await.unwrap().unwrap();
     }
@@ -143,6 +193,13 @@ impl Service {
     pub fn timers(&self) -> TimerLoop<Orders, Waker> {
         let (store, clock) = (Arc::clone(&self.store), MemoryClock::of(&self.store));
         TimerLoop::new(store, Arc::new(clock), Arc::clone(&self.waker), TimerLimits::default())
+    }
+
+    /// Who tells the engine of holds and carries out releases.
+    pub fn releases(&self) -> HoldLoop<Orders, Waker, HeldByLog> {
+        let (store, clock) = (Arc::clone(&self.store), Arc::new(MemoryClock::of(&self.store)));
+        let (keeper, held) = (Arc::clone(&self.waker), HeldByLog(Arc::clone(&self.store)));
+        HoldLoop::new(store, clock, keeper, held, self.holds.clone(), HoldLimits::default())
     }
 
     /// The answers of the participants to what was stored since they were last asked.
@@ -180,14 +237,16 @@ fn spawn(
     store: &Arc<MemoryStore>,
     ids: &Arc<CountingIds>,
     library: &Arc<Library<Orders>>,
+    holds: &HoldsInForce,
 ) -> Arc<Waker> {
     let shell = Shell {
         store: Arc::clone(store) as Arc<dyn EventStore>,
         clock: Arc::new(MemoryClock::of(store)) as Arc<dyn Clock>,
         ids: Arc::clone(ids) as Arc<dyn IdSource>,
-        listeners: vec![Arc::new(saga_runtime::SagaMetrics::<Orders>::new())],
+        listeners: vec![Arc::new(saga_runtime::SagaMetrics::<Orders>::new()), Arc::new(holds.clone())],
     };
-    let (worker, handle) = Worker::new(Rules(Engine::new(Arc::clone(library))), shell, Limits::default());
+    let engine = Engine::new(Arc::clone(library)).with_holds(holds.clone());
+    let (worker, handle) = Worker::new(Rules(engine), shell, Limits::default());
     tasks.spawn(worker.run());
     Arc::new(Waker(handle))
 }

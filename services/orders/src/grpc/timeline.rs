@@ -53,6 +53,21 @@ fn said(event: &SagaEvent<OrderProcess>) -> (Lane, u32, &'static str, String) {
         SagaEvent::Resumed { actor, reason } => (Lane::Unspecified, 0, "resumed", who(actor, reason)),
         SagaEvent::Paused { actor, reason, .. } => (Lane::Unspecified, 0, "paused", who(actor, reason)),
         SagaEvent::Unpaused { actor, reason, .. } => (Lane::Unspecified, 0, "unpaused", who(actor, reason)),
+        SagaEvent::StepHeld { lane, hold, actor, reason, .. } => {
+            (of(*lane), 0, "held", format!("{hold} is held {}", who(actor, reason)))
+        }
+        SagaEvent::StepReleased { lane, .. } => (of(*lane), 0, "released", String::new()),
+        SagaEvent::TimersShifted { by_ms, actor, reason, .. } => {
+            (Lane::Unspecified, 0, "timers shifted", format!("by {by_ms} ms, {}", who(actor, reason)))
+        }
+        SagaEvent::TimersFrozen { actor, reason, .. } => (Lane::Unspecified, 0, "timers frozen", who(actor, reason)),
+        SagaEvent::TimersThawed { actor, reason, .. } => (Lane::Unspecified, 0, "timers thawed", who(actor, reason)),
+        SagaEvent::TimerCancelled { actor, reason, .. } => {
+            (Lane::Unspecified, 0, "timer cancelled", who(actor, reason))
+        }
+        SagaEvent::Migrated { definition, actor, reason, .. } => {
+            (Lane::Unspecified, 0, "migrated", format!("to {definition}, {}", who(actor, reason)))
+        }
         SagaEvent::Abandoned { actor, reason, owed } => {
             let owed: Vec<_> = owed.iter().map(ToString::to_string).collect();
             let detail = format!("{}; owed: {}", who(actor, reason), owed.join(", "));

@@ -1,5 +1,6 @@
 //! Read models: a file each, with its table, its `apply` and its queries.
 
+pub mod held;
 pub mod orders;
 pub mod sagas;
 

@@ -14,7 +14,7 @@ use sqlx::postgres::{PgConnection, PgPool};
 use tonic::Status;
 use uuid::Uuid;
 
-use super::rows;
+use super::{held, rows};
 use crate::sagas::OrderProcess;
 use crate::status::DOMAIN;
 
@@ -64,7 +64,7 @@ impl Projection for SagaProjection {
     }
 
     fn tables(&self) -> &'static [&'static str] {
-        &["saga_view"]
+        &["saga_view", "saga_held"]
     }
 
     async fn apply(&self, connection: &mut PgConnection, events: &[Recorded]) -> Result<(), ProjectionError> {
@@ -90,7 +90,7 @@ impl Projection for SagaProjection {
         let (new, old): (Vec<_>, Vec<_>) = changes.into_iter().partition(|(_, change)| change.started.is_some());
         insert(connection, &new).await?;
         update(connection, &old).await?;
-        Ok(())
+        held::apply(connection, events).await
     }
 }
 

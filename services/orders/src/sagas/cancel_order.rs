@@ -1,7 +1,7 @@
 use saga::{Definition, DefinitionError, Facts, ask, saga};
 
 use super::process::telling;
-use super::{OrderProcess, Patience, Request, Telling, stubborn};
+use super::{NOTIFICATION, OrderProcess, PAYMENT, PRODUCTS, Patience, Request, Telling, stubborn};
 
 /// The saga that undoes a completed order.
 pub const CANCEL_ORDER: &str = "cancel-order";
@@ -18,9 +18,9 @@ pub const NOTIFY_REFUNDED: &str = "notify-refunded";
 /// A programmer made a mistake here.
 pub fn cancel_order(patience: Patience) -> Result<Definition<OrderProcess>, DefinitionError> {
     saga(CANCEL_ORDER, 1)
-        .retriable(REFUND_PAYMENT, ask(refund).within(patience.payment).retry(stubborn()))
-        .retriable(RESTOCK_INVENTORY, ask(restock).within(patience.inventory).retry(stubborn()))
-        .retriable(NOTIFY_REFUNDED, ask(notify).within(patience.notification).retry(stubborn()))
+        .retriable(REFUND_PAYMENT, ask(refund).of(PAYMENT).within(patience.payment).retry(stubborn()))
+        .retriable(RESTOCK_INVENTORY, ask(restock).of(PRODUCTS).within(patience.inventory).retry(stubborn()))
+        .retriable(NOTIFY_REFUNDED, ask(notify).of(NOTIFICATION).within(patience.notification).retry(stubborn()))
         .build()
 }
 

@@ -14,6 +14,13 @@ pub use place_order::{
 };
 pub use process::{Item, NotifiedLine, OrderFacts, OrderProcess, Request, Telling};
 
+/// The participants, as operators name them.
+pub const PRODUCTS: &str = "products";
+/// See [`PRODUCTS`].
+pub const PAYMENT: &str = "payment";
+/// See [`PRODUCTS`].
+pub const NOTIFICATION: &str = "notification";
+
 /// How long each participant is waited for, with each attempt. Part of the definitions: sagas in flight are pinned to
 /// them, so another patience is another deployment, not a switch at run time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

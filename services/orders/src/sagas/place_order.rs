@@ -1,7 +1,7 @@
 use saga::{Definition, DefinitionError, Facts, ask, local, retriable, saga};
 
 use super::process::telling;
-use super::{Item, OrderProcess, Patience, Request, Telling, patient, stubborn};
+use super::{Item, NOTIFICATION, OrderProcess, PAYMENT, PRODUCTS, Patience, Request, Telling, patient, stubborn};
 
 /// The saga that makes an order happen.
 pub const PLACE_ORDER: &str = "place-order";
@@ -24,14 +24,20 @@ pub const NOTIFY: &str = "notify";
 /// A programmer made a mistake here.
 pub fn place_order(patience: Patience) -> Result<Definition<OrderProcess>, DefinitionError> {
     saga(PLACE_ORDER, 1)
-        .compensatable(RESERVE_INVENTORY, ask(reserve).undo(release).within(patience.inventory).retry(patient()))
-        .compensatable(AUTHORIZE_PAYMENT, ask(authorize).undo(void).within(patience.payment).retry(patient()))
+        .compensatable(
+            RESERVE_INVENTORY,
+            ask(reserve).of(PRODUCTS).undo(release).within(patience.inventory).retry(patient()),
+        )
+        .compensatable(
+            AUTHORIZE_PAYMENT,
+            ask(authorize).of(PAYMENT).undo(void).within(patience.payment).retry(patient()),
+        )
         .pivot(CONFIRM, local())
         .in_parallel([
-            retriable(CAPTURE_PAYMENT, ask(capture).within(patience.payment).retry(stubborn())),
-            retriable(COMMIT_INVENTORY, ask(commit).within(patience.inventory).retry(stubborn())),
+            retriable(CAPTURE_PAYMENT, ask(capture).of(PAYMENT).within(patience.payment).retry(stubborn())),
+            retriable(COMMIT_INVENTORY, ask(commit).of(PRODUCTS).within(patience.inventory).retry(stubborn())),
         ])
-        .retriable(NOTIFY, ask(notify).within(patience.notification).retry(stubborn()))
+        .retriable(NOTIFY, ask(notify).of(NOTIFICATION).within(patience.notification).retry(stubborn()))
         .build()
 }
 

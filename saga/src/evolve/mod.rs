@@ -1,12 +1,11 @@
 //! The fold. Total: an event that cannot follow on a state leaves it as it is, so a damaged history stops a saga
 //! instead of the program.
 
-use chrono::{DateTime, TimeDelta, Utc};
+mod change;
 
-use crate::state::{Attempt, CompensatingStep, Ending, Phase, Pursuit, RunningStep, UndoPhase};
-use crate::{
-    Compensating, CompensationCause, Deadline, Ended, Lane, Origin, Process, Running, Saga, SagaEvent, Shared, StepName,
-};
+use self::change::migrated;
+use crate::state::{CompensatingStep, Ending, Phase, Pursuit, UndoPhase};
+use crate::{Compensating, CompensationCause, Deadline, Lane, Origin, Process, Running, Saga, SagaEvent, Shared};
 
 pub(crate) fn evolve<P: Process>(saga: Saga<P>, event: &SagaEvent<P>) -> Saga<P> {
     match saga {
@@ -23,6 +22,8 @@ fn not_started<P: Process>(event: &SagaEvent<P>) -> Saga<P> {
             origin: Shared::from(Origin { definition: definition.clone(), input: input.clone() }),
             deadline: *deadline,
             paused: None,
+            frozen: None,
+            held: None,
             steps: Vec::new(),
         }),
         SagaEvent::StepRequested { .. }
@@ -41,6 +42,13 @@ fn not_started<P: Process>(event: &SagaEvent<P>) -> Saga<P> {
         | SagaEvent::Resumed { .. }
         | SagaEvent::Paused { .. }
         | SagaEvent::Unpaused { .. }
+        | SagaEvent::StepHeld { .. }
+        | SagaEvent::StepReleased { .. }
+        | SagaEvent::TimersShifted { .. }
+        | SagaEvent::TimersFrozen { .. }
+        | SagaEvent::TimersThawed { .. }
+        | SagaEvent::TimerCancelled { .. }
+        | SagaEvent::Migrated { .. }
         | SagaEvent::Abandoned { .. }
         | SagaEvent::Completed
         | SagaEvent::Compensated { .. } => Saga::NotStarted,
@@ -62,11 +70,17 @@ fn running<P: Process>(mut state: Running<P>, event: &SagaEvent<P>) -> Saga<P> {
                 state.put(step, Phase::Pursued(Pursuit::retried(attempt)));
             }
         }
-        SagaEvent::Paused { at, .. } => state.paused = Some(*at),
-        SagaEvent::Unpaused { at, .. } => {
-            let still = stood_still(state.paused.take(), *at);
-            state.deadline = state.deadline.map(|deadline| Deadline { at: deadline.at + still, ..deadline });
-            state.steps.iter_mut().filter_map(|step| step.phase.pursuit_mut()).for_each(|sought| sought.delay(still));
+        SagaEvent::Paused { .. }
+        | SagaEvent::Unpaused { .. }
+        | SagaEvent::TimersFrozen { .. }
+        | SagaEvent::TimersThawed { .. }
+        | SagaEvent::TimersShifted { .. }
+        | SagaEvent::TimerCancelled { .. } => state.timed(event),
+        SagaEvent::StepHeld { step, lane: Lane::Forward, hold, at, .. } => state.hold(step, hold, *at),
+        SagaEvent::StepReleased { step, lane: Lane::Forward, at } => state.release(step, *at),
+        SagaEvent::Migrated { definition, binds, .. } => {
+            state.origin = migrated(&state.origin, definition);
+            state.deadline = state.deadline.map(|deadline| Deadline { binds: *binds, ..deadline });
         }
         SagaEvent::StepSucceeded { step, output } => {
             let attempts = state.step(step.as_str()).map_or(0, |step| step.phase.attempts());
@@ -100,6 +114,8 @@ fn running<P: Process>(mut state: Running<P>, event: &SagaEvent<P>) -> Saga<P> {
         | SagaEvent::CompensationFailed { .. }
         | SagaEvent::CancelRequested { .. }
         | SagaEvent::Parked { lane: Lane::Undo, .. }
+        | SagaEvent::StepHeld { lane: Lane::Undo, .. }
+        | SagaEvent::StepReleased { lane: Lane::Undo, .. }
         | SagaEvent::Resumed { .. }
         | SagaEvent::Compensated { .. } => {}
     }
@@ -111,6 +127,7 @@ fn turned<P: Process>(state: Running<P>, cause: &CompensationCause) -> Compensat
     let steps = state.steps.into_iter().map(|step| {
         let attempts = step.phase.attempts();
         let phase = match step.phase {
+            Phase::Pursued(sought) if sought.is_unasked() => UndoPhase::NotDone { attempts },
             Phase::Pursued(_) => UndoPhase::Owed { attempts, output: None },
             Phase::Done { output, .. } => UndoPhase::Owed { attempts, output },
             Phase::Rejected { .. } | Phase::Skipped { attempts: 0 } => UndoPhase::NotDone { attempts },
@@ -119,7 +136,13 @@ fn turned<P: Process>(state: Running<P>, cause: &CompensationCause) -> Compensat
         };
         CompensatingStep { name: step.name, phase }
     });
-    Compensating { origin: state.origin, cause: cause.clone(), paused: state.paused, steps: steps.collect() }
+    Compensating {
+        origin: state.origin,
+        cause: cause.clone(),
+        paused: state.paused,
+        frozen: state.frozen,
+        steps: steps.collect(),
+    }
 }
 
 fn compensating<P: Process>(mut state: Compensating<P>, event: &SagaEvent<P>) -> Saga<P> {
@@ -136,11 +159,15 @@ fn compensating<P: Process>(mut state: Compensating<P>, event: &SagaEvent<P>) ->
                 state.put(step, UndoPhase::Undoing(Pursuit::retried(attempt)));
             }
         }
-        SagaEvent::Paused { at, .. } => state.paused = Some(*at),
-        SagaEvent::Unpaused { at, .. } => {
-            let still = stood_still(state.paused.take(), *at);
-            state.steps.iter_mut().filter_map(|step| step.phase.pursuit_mut()).for_each(|sought| sought.delay(still));
-        }
+        SagaEvent::Paused { .. }
+        | SagaEvent::Unpaused { .. }
+        | SagaEvent::TimersFrozen { .. }
+        | SagaEvent::TimersThawed { .. }
+        | SagaEvent::TimersShifted { .. }
+        | SagaEvent::TimerCancelled { .. } => state.timed(event),
+        SagaEvent::StepHeld { step, lane: Lane::Undo, hold, at, .. } => state.hold(step, hold, *at),
+        SagaEvent::StepReleased { step, lane: Lane::Undo, .. } => state.release(step),
+        SagaEvent::Migrated { definition, .. } => state.origin = migrated(&state.origin, definition),
         SagaEvent::CompensationSucceeded { step } => {
             let attempts = state.step(step.as_str()).map_or(0, |step| step.phase.attempts());
             state.put(step, UndoPhase::Undone { attempts });
@@ -170,92 +197,10 @@ fn compensating<P: Process>(mut state: Compensating<P>, event: &SagaEvent<P>) ->
         | SagaEvent::CompensationStarted { .. }
         | SagaEvent::CancelRequested { .. }
         | SagaEvent::Parked { lane: Lane::Forward, .. }
+        | SagaEvent::StepHeld { lane: Lane::Forward, .. }
+        | SagaEvent::StepReleased { lane: Lane::Forward, .. }
         | SagaEvent::Resumed { .. }
         | SagaEvent::Completed => {}
     }
     Saga::Compensating(state)
-}
-
-/// For how long a saga stood still that goes on at `at`.
-fn stood_still(since: Option<DateTime<Utc>>, at: DateTime<Utc>) -> TimeDelta {
-    since.map_or(TimeDelta::zero(), |since| (at - since).max(TimeDelta::zero()))
-}
-
-impl<P: Process> Running<P> {
-    fn pursue(&mut self, step: &StepName, number: u32, request: Option<&Shared<P::Request>>, deadline: DateTime<Utc>) {
-        let forgiven = self.step(step.as_str()).and_then(|step| step.phase.pursuit()).map_or(0, Pursuit::forgiven);
-        let attempt = Attempt { number, forgiven, request: request.cloned() };
-        self.put(step, Phase::Pursued(Pursuit::Asked { attempt, deadline }));
-    }
-
-    fn put(&mut self, name: &StepName, phase: Phase<P>) {
-        // From the end: what happens next happens to the last step, most of the time.
-        match self.steps.iter_mut().rfind(|step| step.name == *name) {
-            Some(step) => step.phase = phase,
-            None => self.steps.push(RunningStep { name: name.clone(), phase }),
-        }
-    }
-
-    fn ended(self, ending: Ending) -> Saga<P> {
-        let steps = self.views();
-        Saga::Ended(Ended { origin: self.origin, ending, steps })
-    }
-}
-
-impl<P: Process> Compensating<P> {
-    fn put(&mut self, name: &StepName, phase: UndoPhase<P>) {
-        if let Some(step) = self.steps.iter_mut().find(|step| step.name == *name) {
-            step.phase = phase;
-        }
-    }
-
-    fn attempt(&self, name: &StepName) -> Option<Attempt<P>> {
-        Some(self.step(name.as_str())?.phase.pursuit()?.attempt().clone())
-    }
-
-    fn request(&mut self, step: &StepName, number: u32, request: &Shared<P::Request>, deadline: DateTime<Utc>) {
-        let forgiven = self.step(step.as_str()).and_then(|step| step.phase.pursuit()).map_or(0, Pursuit::forgiven);
-        let attempt = Attempt { number, forgiven, request: Some(request.clone()) };
-        self.put(step, UndoPhase::Undoing(Pursuit::Asked { attempt, deadline }));
-    }
-
-    fn ended(self, ending: Ending) -> Saga<P> {
-        let steps = self.views();
-        Saga::Ended(Ended { origin: self.origin, ending, steps })
-    }
-}
-
-impl<P: Process> Pursuit<P> {
-    fn unknown(attempt: Attempt<P>, detail: &str, retry_at: Option<DateTime<Utc>>) -> Self {
-        match retry_at {
-            Some(retry_at) => Self::Waiting { attempt, retry_at },
-            None => Self::Exhausted { attempt, detail: detail.to_owned() },
-        }
-    }
-
-    /// About to be asked again, with a fresh policy.
-    fn retried(attempt: Attempt<P>) -> Self {
-        let forgiven = attempt.number;
-        Self::Waiting { attempt: Attempt { forgiven, ..attempt }, retry_at: DateTime::UNIX_EPOCH }
-    }
-
-    /// Moves what is due by `still`: the saga stood still for so long.
-    fn delay(&mut self, still: TimeDelta) {
-        match self {
-            Self::Asked { deadline: due, .. } | Self::Waiting { retry_at: due, .. } => {
-                *due = due.checked_add_signed(still).unwrap_or(*due);
-            }
-            Self::Exhausted { .. } | Self::Parked { .. } => {}
-        }
-    }
-
-    /// What the next attempt is forgiven: whoever tries a parked step again starts a new count.
-    fn forgiven(&self) -> u32 {
-        match self {
-            Self::Parked { attempt, .. } => attempt.number,
-            Self::Asked { attempt, .. } | Self::Waiting { attempt, .. } | Self::Exhausted { attempt, .. } => {
-                attempt.forgiven
-            }
-        }
-    }
 }
