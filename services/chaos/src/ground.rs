@@ -111,6 +111,8 @@ impl Ground {
             ("FARMERA_ORDERS__PAYMENT_TIMEOUT_MS".to_owned(), "3000".to_owned()),
             ("FARMERA_ORDERS__NOTIFICATION_TIMEOUT_MS".to_owned(), "1000".to_owned()),
             ("FARMERA_PAYMENT__PROVIDER_TIMEOUT_MS".to_owned(), "1000".to_owned()),
+            // Few, so that connections that are kept for a while are no growth.
+            ("FARMERA_PAYMENT__PROVIDER_CONNECTIONS_MAX".to_owned(), "16".to_owned()),
         ];
         Ok(pairs.into())
     }

@@ -1,6 +1,8 @@
 //! One kind of weather at a time: load, faults, quiet, judgement.
 
 use std::collections::BTreeMap;
+use std::fs::OpenOptions;
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
@@ -19,17 +21,17 @@ use uuid::Uuid;
 use crate::checks::{self, Evidence, Footprint, Prefix};
 use crate::ground::Ground;
 use crate::load;
+use crate::provider::Provider;
 use crate::report::{Fault, Finding};
 use crate::supervisor::Supervisor;
 use crate::witness::Testimony;
 
-/// After the last fault every accepted order has so long to end.
+/// After the last fault every accepted order has so long to end, and everything else to come to rest.
 pub const QUIET_LIMIT: Duration = Duration::from_secs(60);
 /// The load has asked for the last time, and its clients are as patient as they are.
 const LOAD_END_LIMIT: Duration = Duration::from_secs(load::PATIENCE.as_secs() + 30);
 /// A judge that finds something looks again: read models and acknowledgements lag behind by moments.
-const SECOND_LOOK: Duration = Duration::from_secs(2);
-const LOOKS_MAX: u32 = 6;
+const SECOND_LOOK: Duration = Duration::from_secs(1);
 const READY_LIMIT: Duration = Duration::from_secs(60);
 const READY_POLL: Duration = Duration::from_millis(100);
 /// What the load chooses from; the last one sells out.
@@ -45,6 +47,8 @@ pub struct Stage {
     pub ground: Ground,
     /// The services.
     pub services: Supervisor,
+    /// The card processor.
+    pub provider: Provider,
     /// This program: services and clients are other roles of it.
     pub program: PathBuf,
     /// Clients of the services.
@@ -73,6 +77,9 @@ pub struct Judgement {
     /// One per invariant.
     pub findings: Vec<Finding>,
     /// From the last fault to the last order's end.
+    pub orders_ended_after: Duration,
+    /// From the last fault until nothing was wrong any more, or patience was over: what a dead process had in its hands
+    /// comes again only after the broker's patience with it.
     pub quiet_after: Duration,
     /// Orders that are known by then.
     pub orders: u64,
@@ -184,22 +191,39 @@ impl Stage {
     /// [`Failure`]: the witnesses or the services do not answer.
     pub async fn judge(&mut self, load: Option<Load>) -> Result<Judgement, Failure> {
         let quiet = Instant::now();
+        self.provider.calm().await?;
         if let Some(load) = load {
             self.testimony.add(&load.end().await?)?;
         }
         self.ready().await?;
-        let settled = invariants::settle(&self.clients, QUIET_LIMIT).await?;
-        let quiet_after = quiet.elapsed();
+        let mut settled = invariants::settle(&self.clients, QUIET_LIMIT).await?;
+        let orders_ended_after = quiet.elapsed();
         let mut findings = self.look(&settled).await?;
-        for _ in 1..LOOKS_MAX {
-            if findings.iter().all(|finding| finding.wrong.is_empty()) {
-                break;
-            }
+        while findings.iter().any(|finding| !finding.wrong.is_empty()) && quiet.elapsed() < QUIET_LIMIT {
+            self.note(quiet.elapsed(), &findings);
             sleep(SECOND_LOOK).await;
-            let settled = invariants::settle(&self.clients, SECOND_LOOK).await?;
+            settled = match invariants::settle(&self.clients, SECOND_LOOK).await {
+                Ok(settled) => settled,
+                // The provider misbehaves at all times, so a look at its books may take a second try.
+                Err(Failure::Unavailable(_)) => continue,
+                Err(failure) => return Err(failure),
+            };
             findings = self.look(&settled).await?;
         }
-        Ok(Judgement { findings, quiet_after, orders: settled.books.orders.len() as u64 })
+        let orders = settled.books.orders.len() as u64;
+        self.provider.storm().await?;
+        Ok(Judgement { findings, orders_ended_after, quiet_after: quiet.elapsed(), orders })
+    }
+
+    /// What is not at rest yet, for whoever wants to know what took so long: `judge.log` in the run's folder.
+    fn note(&self, after: Duration, findings: &[Finding]) {
+        let log = OpenOptions::new().create(true).append(true).open(self.ground.folder.join("judge.log"));
+        let Ok(mut log) = log else { return };
+        for finding in findings {
+            for wrong in &finding.wrong {
+                drop(writeln!(log, "{:.1} s after the weather, {}: {wrong}", after.as_secs_f64(), finding.id));
+            }
+        }
     }
 
     async fn look(&mut self, settled: &Judged) -> Result<Vec<Finding>, Failure> {
@@ -207,6 +231,7 @@ impl Stage {
         let mut evidence = Evidence {
             ground: &self.ground,
             testimony: &self.testimony,
+            journal: &self.provider.journal,
             books: &settled.books,
             verdicts: &settled.verdicts,
             prefixes: &mut self.prefixes,

@@ -13,8 +13,10 @@ use tokio::time::{Instant, sleep};
 use crate::chance::Chance;
 use crate::checks::Footprint;
 use crate::ground::{Ground, blocking};
+use crate::operator;
 use crate::phases::{Judgement, Load, Stage};
 use crate::plan::Plan;
+use crate::provider::Provider;
 use crate::report::{self, Fault, Finding};
 use crate::rumour::Rumour;
 use crate::supervisor::Supervisor;
@@ -155,11 +157,14 @@ pub async fn perform(arguments: &Arguments, plan: &Plan, seed: u64, folder: Path
             .ok_or_else(|| Failure::Setup(format!("there is no plant {plant}; see `chaos names`")))?;
         extra.push((faults::PLANT.to_owned(), plant.clone()));
     }
+    let provider = Provider::start(&program, &folder, seed).await?;
+    extra.push(("FARMERA_PAYMENT__PROVIDER_URL".to_owned(), provider.url.clone()));
     let services = Supervisor::start(&ground, &program, &extra)?;
     let mut stage = Stage {
         clients: ground.clients()?,
         ground,
         services,
+        provider,
         program,
         products: Vec::new(),
         testimony: Default::default(),
@@ -169,8 +174,8 @@ pub async fn perform(arguments: &Arguments, plan: &Plan, seed: u64, folder: Path
     };
     let performed =
         Performance { plan, chance, faults: Vec::new(), findings: Vec::new(), orders: 0 }.play(&mut stage).await;
-    let Stage { ground, services, .. } = stage;
-    drop(services);
+    let Stage { ground, services, provider, .. } = stage;
+    drop((services, provider));
     blocking(move || {
         drop(ground);
         Ok(())
@@ -195,6 +200,7 @@ impl Performance<'_> {
         let judgement = stage.judge(None).await?;
         stage.baseline = Footprint::now(&stage.ground, &stage.services).await?;
         self.judged("fair weather", &judgement, Vec::new());
+        operator::remember(&stage.ground, &stage.program).await?;
         let rumour = Rumour::start(&stage.ground.servers.nats_url(), Chance::new(self.chance.draw(), "rumour")).await?;
         if self.plan.crashes > 0 {
             self.crash_points(stage).await?;
@@ -216,6 +222,10 @@ impl Performance<'_> {
         if self.plan.open_orders > 0 {
             self.wipe_with_open_orders(stage).await?;
         }
+        let misbehaved = stage.provider.fired().await?;
+        self.faults.push(Fault::new("card processor misbehaved", 1, misbehaved));
+        let findings = operator::look(&stage.ground, &stage.program).await?;
+        self.findings.extend(findings);
         Ok(Outcome { faults: self.faults, findings: self.findings, orders: self.orders })
     }
 
@@ -297,7 +307,7 @@ impl Performance<'_> {
         payment.release().await;
         let back = Instant::now();
         let judgement = stage.judge(Some(load)).await?;
-        let took = judgement.quiet_after;
+        let took = judgement.orders_ended_after;
         output::line(format!("  {wanted} open orders, everything wiped: all ended after {:.1} s", took.as_secs_f64()));
         let fired = u64::from(took <= REPAIR_LIMIT && back.elapsed() >= took);
         let faults = vec![Fault::new(format!("wipe with {wanted} open orders, repaired within 15 s"), 1, fired)];
@@ -314,9 +324,10 @@ impl Performance<'_> {
     fn judged(&mut self, phase: &str, judgement: &Judgement, faults: Vec<Fault>) {
         let fired: u64 = faults.iter().map(|fault| fault.fired).sum();
         output::line(format!(
-            "  {phase}: {} faults, {} orders so far, quiet after {:.1} s, {} violations",
+            "  {phase}: {} faults, {} orders so far, all ended after {:.1} s, quiet after {:.1} s, {} violations",
             output::grouped(fired),
             output::grouped(judgement.orders),
+            judgement.orders_ended_after.as_secs_f64(),
             judgement.quiet_after.as_secs_f64(),
             judgement.violations()
         ));

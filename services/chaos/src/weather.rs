@@ -1,5 +1,6 @@
 //! The faults themselves. Each function makes one kind happen so many times and says how many did.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +23,8 @@ const POINT_LIMIT: Duration = Duration::from_secs(20);
 const POINT_TRIES: u64 = 4;
 /// A lost answer has so long to be asked for.
 const LOST_LIMIT: Duration = Duration::from_secs(60);
+/// A trouble of the broker that finds nothing to do is tried again, so many times as many as there are at most.
+const TRIES_MAX: usize = 4;
 const ADMIN_LIMIT: Duration = Duration::from_secs(5);
 const POLL: Duration = Duration::from_millis(20);
 
@@ -164,7 +167,10 @@ pub async fn trouble_the_broker(
     let mut fired: Vec<Befalls> = Vec::new();
     let (servers, to) = (Arc::clone(&ground.servers), copy.clone());
     blocking(move || servers.copy_nats_store(&to).map_err(|error| Failure::Failed(error.to_string()))).await?;
-    for (turn, what) in all.into_iter().enumerate() {
+    let tries_max = TRIES_MAX * all.len();
+    let mut queue = VecDeque::from(all);
+    for turn in 0..tries_max {
+        let Some(what) = queue.pop_front() else { break };
         sleep(pause).await;
         let draw = chance.draw();
         let happened = match what {
@@ -177,6 +183,9 @@ pub async fn trouble_the_broker(
         };
         if happened {
             fired.push(what);
+        } else {
+            // There was nothing to delete or to flip yet: after the others.
+            queue.push_back(what);
         }
     }
     let count = |what| fired.iter().filter(|fired| **fired == what).count() as u64;

@@ -11,7 +11,6 @@ use farmera::output::Paint;
 const SEED: u64 = 20_261_121;
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "has not been seen green on a quiet machine yet: run it with --ignored, see docs/chaos.md"]
 async fn a_minute_of_chaos_loses_doubles_and_skips_nothing() {
     let folder = farmera_local::project_root().join(format!(".farmera/chaos-minute-{}", std::process::id()));
     let arguments = Arguments::minute(SEED, env!("CARGO_BIN_EXE_chaos").into());

@@ -192,6 +192,16 @@ pub fn told_event(headers: &HeaderMap) -> Option<(ToldEvent, Option<Uuid>)> {
     Some((ToldEvent { category: category.to_owned(), stream, version, id }, epoch))
 }
 
+/// In which epoch of the broker's memory the relay told of an event; `None` for a message that somebody else made of it.
+#[must_use]
+pub(crate) fn broker_epoch(headers: &HeaderMap, event: Uuid) -> Option<u32> {
+    let id = headers.get(async_nats::header::NATS_MESSAGE_ID)?.as_str();
+    match id.strip_prefix(event.to_string().as_str())? {
+        "" => Some(0),
+        epoch => epoch.strip_prefix('.')?.parse().ok(),
+    }
+}
+
 /// Seals a recorded answer that is given once more. Its message id differs from the first time, so that the broker's
 /// de-duplication window does not swallow it; the same question asked again gets the same id.
 #[must_use]
@@ -262,6 +272,13 @@ mod tests {
         let stamp = |broker_epoch| Stamp { store_epoch: Uuid::from_u128(8), broker_epoch };
         assert_eq!(stamp(0).message_id(id), id.to_string());
         assert_eq!(stamp(3).message_id(id), format!("{id}.3"));
+        let told = |message: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(async_nats::header::NATS_MESSAGE_ID, message);
+            broker_epoch(&headers, id)
+        };
+        assert_eq!([0, 3].map(|epoch| told(&stamp(epoch).message_id(id))), [Some(0), Some(3)]);
+        assert_eq!((told("another"), told(&format!("{id}.{}", id.simple()))), (None, None));
     }
 
     #[test]

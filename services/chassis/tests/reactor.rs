@@ -27,7 +27,13 @@ const SUBJECT: &str = "farmera.orders.order_placed";
 const TYPE: &str = "farmera.orders.v1.OrderPlaced";
 const SPEC: ConsumerSpec = ConsumerSpec { stream: STREAM, durable: "test-orders", subjects: &[SUBJECT] };
 
-/// Handles every message but those that say `poison`, and those only while it is not healed.
+/// Longer than a message may be in a process's hands without a word from it.
+const BEYOND_ACK_WAIT: Duration = Duration::from_secs(14);
+/// The first message that comes again after its process died has come by then.
+const SECOND_HANDS: Duration = Duration::from_secs(20);
+
+/// Handles every message but those that say `poison`, and those only while it is not healed. What says `long` takes
+/// [`BEYOND_ACK_WAIT`].
 struct Ear {
     store: Arc<MemoryStore>,
     heard: Mutex<Vec<String>>,
@@ -41,7 +47,10 @@ impl React for Ear {
         if said.contains("poison") && !*self.healed.lock().unwrap() {
             return Err(NotHandled::Poison("nobody can digest this".to_owned()));
         }
-        self.heard.lock().unwrap().push(said);
+        self.heard.lock().unwrap().push(said.clone());
+        if said.contains("long") {
+            sleep(BEYOND_ACK_WAIT).await;
+        }
         Ok(())
     }
 
@@ -274,4 +283,30 @@ async fn a_consumer_that_is_not_what_is_declared_is_repaired_or_replaced() {
     told(&world, "after it was put to sleep").await;
     world.stop().await;
     world.servers.kill_nats();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_takes_long_is_not_given_to_somebody_else_and_what_a_dead_process_held_is() {
+    let mut world = World::new().await;
+    world.start();
+    world.tell(1, "long work").await;
+    world.hears("long work").await;
+    world.tell(1, "after it").await;
+    world.hears("after it").await;
+    assert_eq!(world.heard(), ["long work", "after it"], "nobody was told twice");
+
+    world.tell(2, "long work that is cut off").await;
+    world.hears("long work that is cut off").await;
+    let (_trigger, cut_off) = world.running.take().unwrap();
+    cut_off.abort();
+    let died = Instant::now();
+    world.start();
+    world
+        .until("it comes again", async |world| {
+            world.heard().iter().filter(|heard| heard.contains("cut off")).count() == 2
+        })
+        .await;
+    assert!(died.elapsed() < SECOND_HANDS, "{:?}", died.elapsed());
+    let (_trigger, second) = world.running.take().unwrap();
+    second.abort();
 }

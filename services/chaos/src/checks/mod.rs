@@ -1,18 +1,20 @@
 //! The invariants, judged from outside after quiet. The numbers are those of the design's list; I20 to I22 and I27 are
 //! about other things than faults.
 //!
-//! Three kinds of evidence: what the load client wrote down ([`Testimony`]), the event stores as their owners read them,
+//! Three kinds of evidence: what the load client and the provider wrote down ([`Testimony`], the journal), the event stores as their owners read them,
 //! and the services' own answers ([`Books`]). SQL over events stands here, too: a witness must not read through the code
 //! that it judges.
 
 mod goods;
 mod heard;
 mod log;
+mod money;
 mod promises;
 mod sagas;
 mod surroundings;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use farmera::failure::Failure;
 use farmera::invariants::{Books, Verdict};
@@ -49,6 +51,8 @@ pub struct Evidence<'a> {
     pub ground: &'a Ground,
     /// What the load client wrote down.
     pub testimony: &'a Testimony,
+    /// What the provider wrote down: a file.
+    pub journal: &'a Path,
     /// What the services say.
     pub books: &'a Books,
     /// What follows from that alone.
@@ -95,10 +99,13 @@ pub async fn judge(evidence: &mut Evidence<'_>) -> Result<Vec<Finding>, Failure>
     let mut add = |id, claim, reads, found: Found| {
         findings.push(Finding { id, claim, reads, checked: found.checked, wrong: found.wrong });
     };
-    let book = "answers, provider's books";
-    add("I1", "money is conserved", book, promises::verdict(evidence, "money is conserved"));
+    let book = "provider's journal, order events, answers";
+    let money::Books { mut money, mut charges } = money::judge(evidence).await?;
+    money.add(promises::verdict(evidence, "money is conserved"));
+    charges.add(promises::verdict(evidence, "one charge per completed order"));
+    add("I1", "money is conserved", book, money);
     add("I2", "stock is conserved, at every moment", "answers, product events", goods::stock(evidence).await?);
-    add("I3", "one charge per completed order", book, promises::verdict(evidence, "one charge per completed order"));
+    add("I3", "one charge per completed order", book, charges);
     add("I4", "nothing ships without a charge", "products, payment events", goods::shipments(evidence).await?);
     add("I5", "accepted is stored", "load log, order events", promises::accepted(evidence).await?);
     add("I6", "refused is absent", "load log, order events", promises::refused(evidence).await?);

@@ -52,6 +52,14 @@ impl<T> Lanes<T> {
         next
     }
 
+    /// What waits behind its elders now.
+    pub(super) fn behind(&self) -> Vec<T>
+    where
+        T: Clone,
+    {
+        self.lock().behind.values().flatten().cloned().collect()
+    }
+
     /// Never poisoned for good: every change is complete before the lock is let go.
     fn lock(&self) -> MutexGuard<'_, Waiting<T>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
@@ -71,6 +79,7 @@ mod tests {
         assert_eq!(lanes.enter(Some("b"), 4), Some(4));
         assert_eq!(lanes.enter(None, 5), Some(5));
         assert_eq!(lanes.in_work(), 5);
+        assert_eq!(lanes.behind(), [2, 3]);
         assert_eq!([lanes.leave(Some("a")), lanes.leave(Some("a")), lanes.leave(Some("a"))], [Some(2), Some(3), None]);
         assert_eq!((lanes.leave(None), lanes.leave(Some("b"))), (None, None));
         assert_eq!(lanes.in_work(), 0);

@@ -12,7 +12,8 @@
 //! comes later for it is parked behind, until an operator has the line redriven ([`redrive`]) or discarded. Whatever is
 //! no sound message of its publisher ([`message`]) has no key and blocks nobody.
 //!
-//! Bounded: at most [`IN_WORK_MAX`] messages in work, each with a deadline at the broker ([`ACK_WAIT`]).
+//! Bounded: at most [`IN_WORK_MAX`] messages in work, each with a deadline at the broker ([`ACK_WAIT`]) that is put
+//! off while it is handled or waits for its elder.
 
 mod blockade;
 mod consumer;
@@ -21,6 +22,7 @@ mod message;
 mod redrive;
 mod watchdog;
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,7 +32,7 @@ use eventstore::{DeadLetter, DeadLetters};
 use faults::{Plant, Point};
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, timeout};
 use tracing::{debug, error, warn};
 
 use self::blockade::Blockade;
@@ -46,8 +48,11 @@ use crate::shutdown::Shutdown;
 const IN_WORK_MAX: usize = 2_048;
 /// Messages fetched with one request.
 const FETCH_MAX: usize = 512;
-/// A message that was neither acknowledged nor given back for this long comes again.
-const ACK_WAIT: Duration = Duration::from_secs(30);
+/// A message that was neither acknowledged nor given back for this long comes again: whatever a process that died had
+/// in its hands waits so long for another.
+const ACK_WAIT: Duration = Duration::from_secs(10);
+/// The broker is told this often that a message is still in work.
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(3);
 const REOPEN_DELAY: Duration = Duration::from_millis(500);
 const REDELIVERY_FIRST: Duration = Duration::from_millis(200);
 const REDELIVERY_MAX: Duration = Duration::from_secs(10);
@@ -153,6 +158,8 @@ impl Reactor<'_> {
         let mut look = interval(watchdog::LOOK_INTERVAL);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         look.tick().await;
+        let mut progress = interval(PROGRESS_INTERVAL);
+        progress.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut in_work = FuturesUnordered::new();
         loop {
             tokio::select! {
@@ -172,6 +179,9 @@ impl Reactor<'_> {
                         break;
                     }
                     None => break,
+                },
+                _ = progress.tick() => for waiting in self.lanes.behind() {
+                    drop(waiting.ack_with(AckKind::Progress).await);
                 },
                 _ = look.tick() => if watchdog.is_stalled(self.lanes.in_work()).await {
                     break;
@@ -195,7 +205,7 @@ impl Reactor<'_> {
         if faults::planted(Plant::AckBeforeCommit) {
             drop(message.ack().await);
         }
-        let ack = match self.decide(key, message).await {
+        let ack = match in_progress(message, self.decide(key, message)).await {
             Ok(()) => AckKind::Ack,
             Err(NotHandled::Poison(reason) | NotHandled::Later(reason)) => {
                 let delay = redelivery_delay(message.info().map_or(1, |info| info.delivered));
@@ -243,6 +253,20 @@ impl Reactor<'_> {
             self.blockade.block(key);
         }
         Ok(())
+    }
+}
+
+/// Does `work`, and says so to the broker as long as it takes.
+async fn in_progress<T>(message: &Message, work: impl Future<Output = T>) -> T {
+    let mut work = pin!(work);
+    loop {
+        match timeout(PROGRESS_INTERVAL, work.as_mut()).await {
+            Ok(done) => return done,
+            Err(_) => {
+                // Not heard, it comes again while we work; those who handle it recognise it.
+                drop(message.ack_with(AckKind::Progress).await);
+            }
+        }
     }
 }
 

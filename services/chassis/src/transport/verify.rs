@@ -1,9 +1,11 @@
 //! Log and broker compared, event by event.
 
+use std::cmp::Ordering;
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use async_nats::jetstream::{Message, stream::Stream};
+use async_nats::HeaderMap;
+use async_nats::jetstream::stream::Stream;
 use chrono::{DateTime, TimeDelta, Utc};
 use eventstore::{Cursor, ReadError, Recorded, Transport, TxId};
 use serde::Serialize;
@@ -11,7 +13,7 @@ use uuid::Uuid;
 
 use super::{RESTORED, messages};
 use crate::broker::{Broker, BrokerError, MAX_AGE};
-use crate::envelope::told_event;
+use crate::envelope::{broker_epoch, told_event};
 use crate::relay::RelaySpec;
 
 /// Events read from the log at a time.
@@ -54,11 +56,11 @@ pub struct Report {
     pub missing: u64,
     /// Messages of events that the log does not have.
     pub extra: u64,
-    /// Messages of a younger version of their stream that came before their elder did.
+    /// Messages of a younger version of their stream that came before their elder did, while the broker lost nothing.
     pub disordered: u64,
     /// Messages of an event that came before. Harmless.
     pub duplicates: u64,
-    /// Messages that were restored; they come late. Harmless.
+    /// Messages that were restored, or told again after the broker had lost them; they come late. Harmless.
     pub restored: u64,
     /// Messages of another history of this store, of events that this one does not have. Harmless to this one.
     pub abandoned: u64,
@@ -161,8 +163,8 @@ struct Held {
     events: HashSet<Uuid>,
     /// Events of other histories, which this one may share.
     earlier: HashSet<Uuid>,
-    /// The youngest version of each event stream so far.
-    versions: HashMap<Uuid, u64>,
+    /// The last epoch of the broker's memory in which an event stream was told of, and its youngest version then.
+    versions: HashMap<Uuid, (u32, u64)>,
     report: Report,
 }
 
@@ -171,7 +173,7 @@ impl Held {
         let state = &stream.cached_info().state;
         let mut read = 0;
         messages::each(stream, 1, |message, place| {
-            self.take(message);
+            self.take(message.headers.as_ref());
             read += 1;
             if read % 1_000 == 0 || place.pending == 0 {
                 progress("broker", read, state.messages);
@@ -180,9 +182,9 @@ impl Held {
         .await
     }
 
-    fn take(&mut self, message: &Message) {
+    fn take(&mut self, headers: Option<&HeaderMap>) {
         self.report.held += 1;
-        let Some(headers) = message.headers.as_ref() else {
+        let Some(headers) = headers else {
             self.report.others += 1;
             return;
         };
@@ -203,15 +205,77 @@ impl Held {
             self.report.restored += 1;
             return;
         }
-        let youngest = self.versions.entry(event.stream).or_default();
-        if event.version.get() < *youngest {
-            self.report.disordered += 1;
+        // A copy that somebody else made comes whenever it comes.
+        let Some(told_in) = broker_epoch(headers, event.id) else { return };
+        let version = event.version.get();
+        let (told_last, youngest) = self.versions.entry(event.stream).or_insert((told_in, version));
+        let is_late = version < *youngest;
+        match told_in.cmp(told_last) {
+            Ordering::Equal if is_late => self.report.disordered += 1,
+            Ordering::Greater | Ordering::Less if is_late => self.report.restored += 1,
+            Ordering::Equal | Ordering::Greater | Ordering::Less => {}
         }
-        *youngest = (*youngest).max(event.version.get());
+        if told_in > *told_last {
+            (*told_last, *youngest) = (told_in, version);
+        } else if told_in == *told_last {
+            *youngest = version.max(*youngest);
+        }
     }
 }
 
 /// When an event is too old to be expected at the broker.
 pub(super) fn since(from: Option<DateTime<Utc>>, event: &Recorded) -> bool {
     from.is_none_or(|from| event.time >= from)
+}
+
+#[cfg(test)]
+mod tests {
+    use async_nats::header::NATS_MESSAGE_ID;
+
+    use super::*;
+    use crate::envelope::{SEQUENCE, STORE_EPOCH, Stamp};
+
+    const STREAM: Uuid = Uuid::from_u128(1);
+
+    /// A version of one stream, under the id that the relay gives it in an epoch, or under another.
+    fn told(version: u64, id: impl FnOnce(Uuid) -> String) -> HeaderMap {
+        let event = Uuid::from_u128(0x100 + u128::from(version));
+        let mut headers = HeaderMap::new();
+        headers.insert("ce-id", event.to_string());
+        headers.insert("ce-subject", format!("order/{STREAM}"));
+        headers.insert(SEQUENCE, format!("{version:020}"));
+        headers.insert(STORE_EPOCH, Uuid::nil().to_string());
+        headers.insert(NATS_MESSAGE_ID, id(event));
+        headers
+    }
+
+    fn in_epoch(broker_epoch: u32) -> impl Fn(Uuid) -> String {
+        move |event| Stamp { store_epoch: Uuid::nil(), broker_epoch }.message_id(event)
+    }
+
+    /// Disordered and restored messages.
+    fn found(all: &[HeaderMap]) -> (u64, u64) {
+        let mut held = Held::default();
+        all.iter().for_each(|headers| held.take(Some(headers)));
+        (held.report.disordered, held.report.restored)
+    }
+
+    #[test]
+    fn a_younger_message_before_its_elder_is_disorder_unless_the_broker_had_lost_the_elder() {
+        let first = in_epoch(0);
+        assert_eq!(found(&[told(1, &first), told(2, &first), told(3, &first)]), (0, 0));
+        assert_eq!(found(&[told(1, &first), told(3, &first), told(2, &first)]), (1, 0));
+        let (second, all) = (in_epoch(1), [1, 2, 3]);
+        let again = all.map(|version| told(version, &second));
+        let lost = [&[told(1, &first), told(3, &first)], again.as_slice()].concat();
+        assert_eq!(found(&lost), (0, 1), "the second was lost and is told again, late");
+        let more = [&lost, [told(5, &second), told(4, &second)].as_slice()].concat();
+        assert_eq!(found(&more), (1, 1), "in the new epoch there is order again");
+    }
+
+    #[test]
+    fn a_copy_that_somebody_else_made_has_no_say_in_order() {
+        let (first, copy) = (in_epoch(0), |_| Uuid::from_u128(9).to_string());
+        assert_eq!(found(&[told(1, &first), told(3, copy), told(2, &first)]), (0, 0));
+    }
 }
