@@ -3,6 +3,11 @@
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::notification::v1 as notification;
+use crate::orders::v1 as orders;
+use crate::payment::v1 as payment;
+use crate::products::v1 as products;
+
 /// A message of some service's `events.proto`.
 pub trait Event: Serialize + DeserializeOwned {
     /// Its full proto name, the CloudEvents type: `farmera.orders.v1.OrderPlaced`.
@@ -68,11 +73,52 @@ events! {
     }
 }
 
+/// What sagas ask of participants, and the answers to it. No saga asks the same thing for two of its steps.
+pub const QUESTIONS: &[(&str, &[&str])] = &[
+    (
+        orders::InventoryReservationRequested::TYPE,
+        &[products::InventoryReserved::TYPE, products::InventoryRejected::TYPE],
+    ),
+    (orders::InventoryReleaseRequested::TYPE, &[products::InventoryReleased::TYPE]),
+    (orders::InventoryCommitRequested::TYPE, &[products::InventoryCommitted::TYPE]),
+    (orders::InventoryRestockRequested::TYPE, &[products::InventoryRestocked::TYPE]),
+    (orders::PaymentAuthorizationRequested::TYPE, &[payment::PaymentAuthorized::TYPE, payment::PaymentDeclined::TYPE]),
+    (orders::PaymentVoidRequested::TYPE, &[payment::PaymentVoided::TYPE]),
+    (orders::PaymentCaptureRequested::TYPE, &[payment::PaymentCaptured::TYPE, payment::PaymentCaptureRejected::TYPE]),
+    (orders::PaymentRefundRequested::TYPE, &[payment::PaymentRefunded::TYPE, payment::PaymentRefundRejected::TYPE]),
+    (orders::NotificationRequested::TYPE, &[notification::NotificationAccepted::TYPE]),
+];
+
+/// The type of the question that a message of this type asks or answers; `None` for news.
+#[must_use]
+pub fn question(message_type: &str) -> Option<&'static str> {
+    let asks_or_answers =
+        |(question, answers): &&(&str, &[&str])| *question == message_type || answers.contains(&message_type);
+    QUESTIONS.iter().find(asks_or_answers).map(|(question, _)| *question)
+}
+
 #[cfg(test)]
 mod tests {
     use prost::Message as _;
 
-    use super::ALL;
+    use super::{ALL, QUESTIONS, question};
+
+    #[test]
+    fn whatever_is_requested_is_a_question_and_an_answer_is_to_one_question_only() {
+        for (message_type, _) in ALL {
+            assert_eq!(
+                message_type.ends_with("Requested"),
+                question(message_type) == Some(*message_type),
+                "{message_type}"
+            );
+        }
+        let mut answers: Vec<&str> = QUESTIONS.iter().flat_map(|(_, answers)| answers.iter().copied()).collect();
+        let count = answers.len();
+        answers.sort_unstable();
+        answers.dedup();
+        assert_eq!(answers.len(), count);
+        assert!(answers.iter().all(|answer| ALL.iter().any(|(known, _)| known == answer)));
+    }
 
     /// `OrderPlaced` is published as `order_placed`.
     fn snake(name: &str) -> String {

@@ -54,6 +54,8 @@ pub struct Incoming {
     pub correlation: Uuid,
     /// The message it answers.
     pub causation: Uuid,
+    /// The question that it asks or answers ([`REQUEST_ID`]), where it does.
+    pub request: Option<Uuid>,
     /// The trace, if there is one.
     pub trace: Option<TraceContext>,
     /// The service that published it: `/farmera/orders`.
@@ -125,6 +127,7 @@ impl Incoming {
             id: uuid("ce-id")?,
             correlation: uuid("ce-correlationid")?,
             causation: uuid("ce-causationid")?,
+            request: text(REQUEST_ID).and_then(|request| request.parse().ok()),
             trace: text("traceparent").map(TraceContext),
             source: required("ce-source")?,
             body: body.clone(),
@@ -167,6 +170,17 @@ impl Stamp {
 pub const STORE_EPOCH: &str = "ce-storeepoch";
 /// The attribute that holds the version of the event in its stream.
 pub const SEQUENCE: &str = "ce-sequence";
+
+/// The attribute that names a saga's question: the same in every attempt to ask it, and in every answer to it. Each
+/// message has its own `ce-id` and its own id for the broker all the same, or the broker would take an attempt for a
+/// duplicate of the one before. Absent in news.
+pub const REQUEST_ID: &str = "ce-requestid";
+
+/// The question that a message of this type asks or answers for a saga; `None` when it is news.
+#[must_use]
+pub fn request_id(saga: Uuid, message_type: &str) -> Option<Uuid> {
+    farmera_proto::events::question(message_type).map(|question| eventstore::derived_id(saga, question))
+}
 
 /// Seals what a service tells about a stored event.
 #[must_use]
@@ -230,6 +244,9 @@ fn attributes(
     headers.insert("ce-datacontenttype", "application/json");
     headers.insert("ce-correlationid", cause.correlation.to_string());
     headers.insert("ce-causationid", cause.causation.to_string());
+    if let Some(request) = request_id(cause.correlation, outgoing.message_type) {
+        headers.insert(REQUEST_ID, request.to_string());
+    }
     if let Some(trace) = &cause.trace {
         headers.insert("traceparent", trace.0.as_str());
     }
@@ -285,6 +302,27 @@ mod tests {
     fn an_answer_that_is_given_again_names_no_event() {
         let sealed = seal_repeat("/farmera/orders", outgoing(), "order/1", DateTime::default(), &cause());
         assert_eq!(told_event(&sealed.headers), None);
+    }
+
+    #[test]
+    fn every_attempt_and_every_answer_names_the_same_question() {
+        let named = |message_type: &'static str, causation: u128| {
+            let cause = Cause { causation: Uuid::from_u128(causation), ..cause() };
+            let outgoing = Outgoing { message_type, ..outgoing() };
+            let headers = seal_repeat("/farmera/orders", outgoing, "order/1", DateTime::default(), &cause).headers;
+            headers.get(REQUEST_ID).map(|request| request.as_str().to_owned())
+        };
+        let question = named("farmera.orders.v1.PaymentCaptureRequested", 2);
+        assert!(question.is_some());
+        for (message_type, causation) in [
+            ("farmera.orders.v1.PaymentCaptureRequested", 3),
+            ("farmera.payment.v1.PaymentCaptured", 4),
+            ("farmera.payment.v1.PaymentCaptureRejected", 5),
+        ] {
+            assert_eq!(named(message_type, causation), question, "{message_type}");
+        }
+        assert_ne!(named("farmera.orders.v1.PaymentVoidRequested", 2), question);
+        assert_eq!(named("farmera.orders.v1.OrderPlaced", 2), None);
     }
 
     #[test]

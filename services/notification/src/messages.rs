@@ -232,6 +232,7 @@ mod tests {
             id: Uuid::from_u128(9),
             correlation: Uuid::from_u128(1),
             causation: Uuid::from_u128(2),
+            request: None,
             trace: None,
             source: "/farmera/orders".to_owned(),
             body: body.as_bytes().to_vec().into(),

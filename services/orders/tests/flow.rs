@@ -2,9 +2,11 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use chassis::envelope::{REQUEST_ID, Sealed, Stamp, request_id, seal};
 use chrono::{DateTime, Utc};
 use eventstore::memory::{CountingIds, MemoryStore};
 use eventstore::worker::{Limits, Shell, SubmitError, Worker, WorkerHandle};
@@ -225,6 +227,10 @@ async fn what_a_saga_asks_carries_its_own_id_so_that_answers_find_it() {
         for saga_id in [place_saga_id(ORDER), cancel_saga_id(ORDER)] {
             let events = world.events(Saga::<OrderProcess>::stream(saga_id)).await;
             assert!(!events.is_empty() && events.iter().all(|event| event.cause.correlation == saga_id), "{events:?}");
+            let told = events.iter().filter_map(|event| orders::messages::outgoing(event).unwrap());
+            let questions: Vec<Option<Uuid>> = told.map(|told| request_id(saga_id, told.message_type)).collect();
+            let distinct: BTreeSet<&Option<Uuid>> = questions.iter().collect();
+            assert!(!distinct.contains(&None) && distinct.len() == questions.len(), "{questions:?}");
         }
     })
     .await;
@@ -285,6 +291,19 @@ async fn an_answer_that_never_comes_is_asked_for_again_when_it_is_due() {
         world.store.advance(Duration::from_secs(6));
         world.submit(Input::Wake { saga_id }).await.unwrap();
         assert_eq!(asked().await, 2, "{:?}", world.history(saga_id).await);
+        let stamp = Stamp { store_epoch: Uuid::nil(), broker_epoch: 0 };
+        let stored = world.events(Saga::<OrderProcess>::stream(saga_id)).await;
+        let told = stored.iter().filter_map(|event| {
+            let outgoing = orders::messages::outgoing(event).unwrap()?;
+            Some(seal("/farmera/orders", outgoing, event, stamp))
+        });
+        let header = |sealed: &Sealed, name: &str| sealed.headers.get(name).unwrap().as_str().to_owned();
+        let sent: Vec<Sealed> = told.collect();
+        let [first, second] = sent.as_slice() else { panic!("{sent:?}") };
+        assert_eq!(header(first, REQUEST_ID), header(second, REQUEST_ID), "it is the same question");
+        for per_attempt in ["ce-id", "Nats-Msg-Id"] {
+            assert_ne!(header(first, per_attempt), header(second, per_attempt), "the broker must not swallow it");
+        }
         let due =
             world.store.claim_due_timers(&[Saga::<OrderProcess>::CATEGORY], 10, Duration::from_secs(1)).await.unwrap();
         assert!(!due.due.is_empty() || due.next.is_some(), "the saga has a timer");

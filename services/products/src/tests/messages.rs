@@ -14,6 +14,7 @@ fn incoming(subject: &str, body: &str) -> Incoming {
         id: Uuid::from_u128(1),
         correlation: Uuid::from_u128(2),
         causation: Uuid::from_u128(3),
+        request: None,
         trace: None,
         source: "/farmera/orders".to_owned(),
         body: body.as_bytes().to_vec().into(),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use chassis::broker::Broker;
 use chassis::config::{Env, Secret};
-use chassis::envelope::{Incoming, Outgoing, seal_repeat};
+use chassis::envelope::{Incoming, Outgoing, request_id, seal_repeat};
 use chassis::health::Health;
 use chassis::reactor::{self, ConsumerSpec, NotHandled, React};
 use chassis::service::Surroundings;
@@ -174,12 +174,16 @@ async fn pages_hold_every_product_once(world: &mut World) {
 async fn sagas_are_answered(world: &mut World, product_id: &str) {
     let reserve = reservation(1, product_id, 25);
     world.publish("farmera.orders.inventory_reservation_requested", &reserve, 101).await;
-    let mut subjects = [world.heard().await.subject, world.heard().await.subject];
+    let first = [world.heard().await, world.heard().await];
+    let question = first.iter().find_map(|answer| answer.request);
+    assert_eq!(question, request_id(id(1), "farmera.orders.v1.InventoryReservationRequested"));
+    let mut subjects = first.map(|answer| answer.subject);
     subjects.sort();
     assert_eq!(subjects, ["farmera.products.inventory_reserved", "farmera.products.stock_low"]);
     world.publish("farmera.orders.inventory_reservation_requested", &reserve, 102).await;
     let again = world.heard().await;
     assert_eq!(again.subject, "farmera.products.inventory_reserved");
+    assert_eq!(again.request, question, "the recorded answer names the same question");
     let answer: pb::InventoryReserved = serde_json::from_slice(&again.body).unwrap();
     assert_eq!(answer.reservation_id, reserve.reservation_id);
     world.publish("farmera.orders.inventory_reservation_requested", &reservation(2, product_id, 6), 103).await;
