@@ -7,6 +7,7 @@
 //!
 //! An event that the program does not understand parks its stream, and nothing else; see `parked`.
 
+mod aside;
 mod parked;
 mod rebuild;
 mod scratch;

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use chassis::clock::StoreClock;
 use chassis::health::Health;
-use chassis::projection::{Followed, Follower, Nudge, Projection, ProjectionError};
+use chassis::projection::{Followed, Follower, Nudge, Projection, ProjectionError, Rebuild, Report};
 use chassis::shutdown::{Shutdown, Trigger};
 use chrono::DateTime;
 use eventstore::memory::CountingIds;
@@ -129,6 +129,7 @@ impl Process {
 struct World {
     store: Arc<PostgresStore>,
     pool: PgPool,
+    url: String,
 }
 
 impl World {
@@ -138,14 +139,15 @@ impl World {
         let admin = PgPool::connect(&admin_url).await.unwrap();
         sqlx::query(sqlx::AssertSqlSafe(format!("create database {name}"))).execute(&admin).await.unwrap();
         let (server, _) = admin_url.rsplit_once('/').unwrap();
-        let store = PostgresStore::connect(&StoreOptions::new(format!("{server}/{name}"))).unwrap();
+        let url = format!("{server}/{name}");
+        let store = PostgresStore::connect(&StoreOptions::new(&url)).unwrap();
         let pool = store.pool().clone();
         MIGRATOR.run(&pool).await.unwrap();
         sqlx::query("create table shelf (id uuid primary key, numbers bigint[] not null)")
             .execute(&pool)
             .await
             .unwrap();
-        Self { store: Arc::new(store), pool }
+        Self { store: Arc::new(store), pool, url }
     }
 
     /// Appends numbered events to a stream; those of `future` are of a type of the newer program.
@@ -188,6 +190,11 @@ impl World {
         self.followed(&mut process, tx).await;
         process.end().await;
         sqlx::query("delete from shelf where id = $1").bind(stream_id(999).id).execute(&self.pool).await.unwrap();
+    }
+
+    async fn rebuild<E: DomainEvent + Numbered>(&self) -> Report {
+        let shelf = Shelf::<E>(PhantomData);
+        Rebuild { projection: &shelf, url: &self.url, batch: 2, progress: &|_| () }.switch().await.unwrap()
     }
 
     async fn shelf(&self) -> BTreeMap<Uuid, Vec<i64>> {
@@ -283,6 +290,38 @@ async fn many_streams_are_parked_and_a_long_one_is_taken_up_a_page_at_a_time() {
     assert_eq!(world.parked().await, []);
     let of_long = world.shelf().await.remove(&stream_id(200).id);
     assert_eq!(of_long, Some((1..=1_200).collect()));
+}
+
+#[tokio::test]
+async fn a_rebuild_parks_what_it_does_not_understand_as_the_live_one_does() {
+    let world = World::new("parked_rebuilt").await;
+    world.write(1, 1..=4, &[3]).await;
+    world.write(2, 1..=2, &[]).await;
+    let tx = world.write(3, 1..=3, &[1]).await;
+    let mut process = world.start::<Old>();
+    world.followed(&mut process, tx).await;
+    process.end().await;
+    let before = (world.shelf().await, world.parked().await);
+    assert_eq!(before.1, [(stream_id(1).id, 3, 2), (stream_id(3).id, 1, 3)]);
+
+    let report = world.rebuild::<Old>().await;
+    assert_eq!((report.parked, report.differences, report.switched), (2, 0, true));
+    assert_eq!((world.shelf().await, world.parked().await), before, "the same, and parked at the same places");
+    let tx = world.write(1, 5..=5, &[]).await;
+    let mut process = world.start::<Old>();
+    world.followed(&mut process, tx).await;
+    process.end().await;
+    assert_eq!(
+        world.parked().await,
+        [(stream_id(1).id, 3, 3), (stream_id(3).id, 1, 3)],
+        "the live one goes on from there"
+    );
+
+    // Whoever understands them all takes them up with the rebuild.
+    let report = world.rebuild::<New>().await;
+    assert_eq!((report.parked, report.differences), (0, 2), "{report:?}");
+    assert_eq!(world.parked().await, []);
+    assert_eq!(world.shelf().await, shelf(&[(1, 1..=5), (2, 1..=2), (3, 1..=3)]));
 }
 
 #[tokio::test]

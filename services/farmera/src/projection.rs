@@ -185,6 +185,11 @@ fn print(report: &Report, name: &str, took: Duration) {
         0 => paint.good("the same as the one in use"),
         count => paint.bad(&format!("{} rows differed", grouped(count))),
     };
+    if report.parked > 0 {
+        let streams = grouped(report.parked);
+        let hold = "hold events that this program does not understand";
+        output::line(paint.bad(&format!("{streams} streams {hold}; what follows them is put off: `farmera parked`")));
+    }
     let end = if report.switched { "in use now" } else { "not switched" };
     output::line(format!(
         "{name}: {} rows from {} events in {:.1} s, {verdict}, {end}",

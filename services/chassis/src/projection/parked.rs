@@ -101,12 +101,13 @@ impl Stops {
 }
 
 /// What of a batch is applied, and what is passed over.
+#[derive(Default)]
 pub(super) struct Sieved<'a> {
     pub(super) events: Cow<'a, [Recorded]>,
     /// How many events of streams that were parked before.
-    more: HashMap<StreamId, i64>,
+    pub(super) more: HashMap<StreamId, i64>,
     /// How many events of streams that stop here.
-    stopped: HashMap<StreamId, i64>,
+    pub(super) stopped: HashMap<StreamId, i64>,
 }
 
 impl Sieved<'_> {
@@ -178,7 +179,7 @@ pub(super) async fn note(
     let stop = |stream: &StreamId| stops.0.get(stream).map_or((1, String::new()), |(v, why)| (number(*v), why.clone()));
     let (versions, reasons): (Vec<_>, Vec<_>) = stopped.iter().map(|(stream, _)| stop(stream)).unzip();
     sqlx::query(
-        "insert into parked_stream (consumer, stream_id, category, version, skipped, reason)
+        "insert into public.parked_stream (consumer, stream_id, category, version, skipped, reason)
          select $1, stream_id, category, version, skipped, reason
          from unnest($2::uuid[], $3::text[], $4::bigint[], $5::bigint[], $6::text[])
              as stopped (stream_id, category, version, skipped, reason)",

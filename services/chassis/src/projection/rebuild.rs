@@ -22,6 +22,7 @@ use sqlx::ConnectOptions as _;
 use sqlx::postgres::PgConnection;
 use tokio::time::{sleep, timeout};
 
+use super::aside::Aside;
 use super::scratch::{Difference, Scratch};
 use super::{Projection, ProjectionError};
 use crate::database::{ConnectError, ServerLimits, connect, session};
@@ -37,7 +38,7 @@ const SWITCH_TRIES: usize = 30;
 /// Batches applied while the follower waits, at most.
 const LAST_BATCHES: usize = 10;
 const PAUSE: Duration = Duration::from_millis(20);
-const DEADLINE: Duration = Duration::from_secs(60);
+pub(super) const DEADLINE: Duration = Duration::from_secs(60);
 const COMPARE_LIMIT: Duration = Duration::from_secs(600);
 /// Longer than this nobody waits for the switch.
 const SWITCH_LIMIT: Duration = Duration::from_secs(10);
@@ -54,7 +55,7 @@ pub enum RebuildError {
     /// The log cannot be read now. Try again.
     #[error("the log cannot be read")]
     Read(#[from] ReadError),
-    /// The projection cannot take an event of the log: it is of a newer program, or the projection is at fault.
+    /// The projection cannot take an event of the log that it says it understands: the projection is at fault.
     #[error("the projection cannot be applied to the log")]
     Apply(#[from] ProjectionError),
     /// Wait for the other one.
@@ -99,6 +100,9 @@ pub struct Report {
     pub differences: u64,
     /// The first of them, ten per table.
     pub first: Vec<Difference>,
+    /// Streams that hold an event that this program does not understand: nothing of them is applied from there on. They
+    /// are parked when what was built is put to use.
+    pub parked: u64,
     /// Whether what was built is in use now.
     pub switched: bool,
 }
@@ -164,6 +168,7 @@ struct Builder<'a> {
     place: Cursor,
     events: u64,
     total: u64,
+    aside: Aside,
 }
 
 impl<'a> Builder<'a> {
@@ -182,7 +187,8 @@ impl<'a> Builder<'a> {
         let session = session.options([("search_path", scratch.schema()), ("synchronous_commit", "off")]);
         let connected = timeout(DEADLINE, session.connect()).await.map_err(|_| RebuildError::Late)?;
         let connection = connected.map_err(ConnectError::from)?;
-        Ok(Self { asked, scratch, store, connection, place: Cursor::START, events: 0, total: 0 })
+        let aside = Aside::default();
+        Ok(Self { asked, scratch, store, connection, place: Cursor::START, events: 0, total: 0, aside })
     }
 
     /// Alone, with empty copies and a cursor to move.
@@ -219,7 +225,8 @@ impl<'a> Builder<'a> {
         } else {
             self.scratch.rows(&mut self.connection).await?
         };
-        Ok(Report { events: self.events, rows, differences, first, switched: switch })
+        let parked = self.aside.streams();
+        Ok(Report { events: self.events, rows, differences, first, parked, switched: switch })
     }
 
     /// Applies the log as far as the live read model has; while that is a long way, it goes on meanwhile.
@@ -239,9 +246,9 @@ impl<'a> Builder<'a> {
     async fn catch_up(&mut self, until: Cursor) -> Result<(), RebuildError> {
         let mut events = self.read(self.place, until).await?;
         while let Some(to) = events.last().map(|event| event.cursor) {
-            let Self { asked, connection, store, .. } = self;
+            let Self { asked, connection, store, aside, .. } = self;
             let next = read(store, asked.projection, to, until, asked.batch);
-            let (applied, next) = tokio::join!(transaction(connection, asked.projection, &events), next);
+            let (applied, next) = tokio::join!(aside.apply(connection, asked.projection, &events), next);
             applied?;
             self.applied(to, events.len());
             events = next?;
@@ -284,13 +291,14 @@ impl<'a> Builder<'a> {
         for _ in 0..SWITCH_TRIES {
             // Most of it before anybody has to wait; the live one may be behind, or never have run.
             self.catch_up(LATEST).await?;
-            let (place, events) = (self.place, self.events);
+            let (place, events, counted) = (self.place, self.events, self.aside.counted());
             let switched = timeout(SWITCH_LIMIT, self.switch_once()).await;
             match switched.map_err(|_| RebuildError::Late)? {
                 Ok(()) => return Ok(()),
-                Err(RebuildError::Database(error)) if is_locked(&error) => {
+                Err(error) if is_locked(&error) || is_new_to_us(&error) => {
                     sqlx::raw_sql("rollback").execute(&mut self.connection).await?;
                     (self.place, self.events) = (place, events);
+                    self.aside.go_back(counted);
                     sleep(PAUSE).await;
                 }
                 Err(error) => return Err(error),
@@ -309,7 +317,9 @@ impl<'a> Builder<'a> {
         for _ in 0..LAST_BATCHES {
             let events = read(&self.store, projection, self.place, LATEST, self.asked.batch).await?;
             let Some(to) = events.last().map(|event| event.cursor) else { break };
-            projection.apply(&mut self.connection, &events).await?;
+            let sieved = self.aside.sieve(&events);
+            projection.apply(&mut self.connection, &sieved.events).await?;
+            self.aside.count(&sieved);
             self.applied(to, events.len());
         }
         if self.place < live {
@@ -326,11 +336,7 @@ impl<'a> Builder<'a> {
         .bind(i64::try_from(self.place.position).unwrap_or(i64::MAX))
         .execute(&mut self.connection)
         .await?;
-        // What was parked has been applied by now: a rebuild stops at whatever it does not understand.
-        sqlx::query("delete from public.parked_stream where consumer = $1")
-            .bind(projection.name())
-            .execute(&mut self.connection)
-            .await?;
+        self.aside.park(&mut self.connection, projection.name()).await?;
         sqlx::raw_sql("commit").execute(&mut self.connection).await?;
         Ok(())
     }
@@ -357,20 +363,6 @@ async fn read(
     Ok(events)
 }
 
-async fn transaction(
-    connection: &mut PgConnection,
-    projection: &dyn Projection,
-    events: &[Recorded],
-) -> Result<(), RebuildError> {
-    let work = async {
-        sqlx::raw_sql("begin").execute(&mut *connection).await?;
-        projection.apply(connection, events).await?;
-        sqlx::raw_sql("commit").execute(&mut *connection).await?;
-        Ok(())
-    };
-    timeout(DEADLINE, work).await.map_err(|_| RebuildError::Late)?
-}
-
 /// Where the live read model stands; at the start when it never moved.
 async fn live_place(connection: &mut PgConnection, name: &str) -> Result<Cursor, RebuildError> {
     let asked = sqlx::query_as("select tx::text, position from public.projection where name = $1").bind(name);
@@ -383,7 +375,13 @@ fn cursor((tx, position): (String, i64)) -> Cursor {
 }
 
 /// A lock was not to be had in time, or two waited for each other.
-fn is_locked(error: &sqlx::Error) -> bool {
+fn is_locked(error: &RebuildError) -> bool {
+    let RebuildError::Database(error) = error else { return false };
     let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
     matches!(code.as_deref(), Some("55P03" | "40P01"))
+}
+
+/// An event that is not understood came in while the follower waited: it is put off with the next try.
+fn is_new_to_us(error: &RebuildError) -> bool {
+    matches!(error, RebuildError::Apply(ProjectionError::Decode(_)))
 }
