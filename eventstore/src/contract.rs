@@ -53,6 +53,7 @@ macro_rules! contract_tests {
             snapshots: a_newer_snapshot_replaces_an_older_one_never_the_reverse
             snapshots: of_one_version_the_higher_shape_stays
             snapshots: a_snapshot_ahead_of_its_stream_is_left_out_and_gives_way
+            snapshots: a_snapshot_of_another_event_is_left_out_and_gives_way
             snapshots: snapshots_of_one_category_are_dropped
             snapshots: streams_with_and_without_snapshots_are_asked_for_together
             digests: a_digest_is_that_of_the_event_and_the_one_before

@@ -1,8 +1,8 @@
 //! States of long streams, written down so that loading need not fold from the beginning.
 //!
 //! A snapshot is a copy of what the log says, never a truth of its own: it may be lost or dropped at any time, and then
-//! the stream is folded from its first event. It is believed only when the log confirms it: the stream holds an event of
-//! the snapshot's version. A store that was restored to an earlier day, or a snapshot of another shape than this
+//! the stream is folded from its first event. It is believed only when the log confirms it: the stream holds the very event
+//! of the snapshot's version, by its digest. A store that was restored to an earlier day, or a snapshot of another shape than this
 //! program's, costs a longer fold and nothing else.
 
 use serde::Serialize;
@@ -70,7 +70,7 @@ pub struct Snapshot {
     pub version: Version,
     /// The number of its [`SnapshotShape`].
     pub shape: u16,
-    /// The digest of that event, as the log has it: filled in when the snapshot is read, not stored with it.
+    /// The digest of that event: by it the log confirms the snapshot. `None` for an event without one.
     pub head: Option<Digest>,
     /// The state, JSON text; at most [`Snapshot::BYTES_MAX`].
     pub state: String,
@@ -86,6 +86,7 @@ impl Snapshot {
 pub struct Draft {
     pub(crate) stream: StreamId,
     pub(crate) version: Version,
+    pub(crate) head: Option<Digest>,
     pub(crate) state: Box<dyn AnyState>,
 }
 
@@ -120,7 +121,7 @@ impl Draft {
         if state.len() > Snapshot::BYTES_MAX {
             return Err(DraftError::TooLarge(state.len()));
         }
-        Ok(Snapshot { stream: self.stream, version: self.version, shape, head: None, state })
+        Ok(Snapshot { stream: self.stream, version: self.version, shape, head: self.head, state })
     }
 }
 

@@ -48,6 +48,7 @@ use sqlx::migrate::Migrator;
 pub use behind::Behind;
 pub use options::{OptionsError, StoreOptions};
 pub use sessions::{ServerLimits, pool, session, with_fixed_plans};
+pub use snapshots::Unconfirmed;
 pub use store::PostgresStore;
 pub use transfer::{BringInError, Horizon, ScanPlace};
 

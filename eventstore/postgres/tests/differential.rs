@@ -10,7 +10,7 @@ use chrono::{DateTime, Utc};
 use eventstore::memory::{CountingIds, MemoryStore};
 use eventstore::{
     Actor, Append, Category, Cause, Commit, CommitError, Cursor, DeadLetter, EventId, EventStore, InboxEntry, NewEvent,
-    Recorded, StreamId, TimerChange, TxId, Version,
+    Recorded, Snapshot, StreamId, TimerChange, TxId, Version,
 };
 use proptest::collection::{btree_set, vec};
 use proptest::prelude::*;
@@ -29,6 +29,10 @@ enum Step {
     Publish(usize),
     Claim(usize),
     Seen,
+    /// Of each stream: how far the version is off its end, the shape, whether the digest is that of another event.
+    Save(Vec<(u8, (i8, u16, bool))>),
+    Snapshots(Vec<(u8, ())>),
+    DropSnapshots,
 }
 
 /// A commit: (stream, how far the expectation is off, events), (stream, armed to an hour), messages, letters.
@@ -72,6 +76,9 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (1_usize..4).prop_map(Step::Publish),
         2 => (1_usize..5).prop_map(Step::Claim),
         1 => Just(Step::Seen),
+        2 => streams((-2_i8..2, 1_u16..3, proptest::bool::weighted(0.2))).prop_map(Step::Save),
+        2 => streams(Just(())).prop_map(Step::Snapshots),
+        1 => Just(Step::DropSnapshots),
     ]
 }
 
@@ -131,6 +138,24 @@ impl Subject {
                 });
                 format!("{:?} {next:?}", claimed.due)
             }
+            Step::Save(wishes) => {
+                let mut snapshots = Vec::new();
+                for (of, wish) in wishes {
+                    snapshots.extend(self.snapshot(stream(*of), *wish).await);
+                }
+                self.store.save_snapshots(&snapshots).await.expect("saved");
+                format!("{}", snapshots.len())
+            }
+            Step::Snapshots(of) => {
+                let of: Vec<StreamId> = of.iter().map(|(number, ())| stream(*number)).collect();
+                let mut found = self.store.read_snapshots(&of).await.expect("read");
+                found.sort_by_key(|snapshot| snapshot.stream);
+                format!("{found:?}")
+            }
+            Step::DropSnapshots => {
+                let dropped = self.store.drop_snapshots(CATEGORIES[0], 10_000).await.expect("dropped");
+                format!("{dropped}")
+            }
             Step::Seen => {
                 let messages: Vec<_> = (0..40).map(|number| CountingIds::id(2, number)).collect();
                 let mut seen = self.store.inbox_seen("test", &messages).await.expect("read");
@@ -172,6 +197,17 @@ impl Subject {
             Err(error @ (CommitError::Refused(_) | CommitError::Unavailable(_))) => unreachable!("{error:?}"),
             Err(error @ (CommitError::Conflict { .. } | CommitError::Duplicate { .. })) => error.to_string(),
         }
+    }
+
+    /// `None` where there is no version to be of.
+    async fn snapshot(&self, of: StreamId, (off, shape, other): (i8, u16, bool)) -> Option<Snapshot> {
+        let last = self.store.read_stream_backwards(of, 100).await.expect("read");
+        let end = last.first()?.version.get();
+        let version = Version::new(end.saturating_add_signed(off.into()).max(1));
+        let right = last.iter().find(|event| event.version == version).and_then(|event| event.digest);
+        let wrong = last.iter().find(|event| event.version != version).and_then(|event| event.digest);
+        let head = if other { wrong.or(right) } else { right };
+        Some(Snapshot { stream: of, version, shape, head, state: format!("{{\"at\":{version}}}") })
     }
 
     /// Other tests' transactions on the same server may hold the log back: it is read once it shows our last commit.

@@ -62,6 +62,18 @@ pub async fn a_snapshot_ahead_of_its_stream_is_left_out_and_gives_way(store: &dy
     assert_eq!(read(store, &[apple(1)]).await, [snapshot(apple(1), 2, 1)]);
 }
 
+/// The stream was rewritten, or another one was brought in.
+pub async fn a_snapshot_of_another_event_is_left_out_and_gives_way(store: &dyn EventStore) {
+    stored(store, one(apple(1), 0, 1..=3)).await;
+    let events = store.read_streams(&[(apple(1), Version::NONE)], 10).await.expect("read");
+    let digest = |version: usize| events.get(version - 1).expect("it is there").digest;
+    let of = |version: u64, head| Snapshot { head, ..snapshot(apple(1), version, 1) };
+    saved(store, &[of(3, digest(2))]).await;
+    assert_eq!(read(store, &[apple(1)]).await, [], "another event stands there");
+    saved(store, &[of(2, digest(2))]).await;
+    assert_eq!(read(store, &[apple(1)]).await, [snapshot(apple(1), 2, 1)]);
+}
+
 /// The others stay.
 pub async fn snapshots_of_one_category_are_dropped(store: &dyn EventStore) {
     for number in 1..=3 {

@@ -186,10 +186,11 @@ impl Data {
 
 /// Snapshots.
 impl Data {
-    /// The event to which the snapshot belongs, if it is there.
+    /// The event to which the snapshot belongs, if this very one is there.
     fn event_of(&self, snapshot: &Snapshot) -> Option<&Recorded> {
         let index = usize::try_from(snapshot.version.get()).ok()?.checked_sub(1)?;
-        self.log.get(*self.streams.get(&snapshot.stream)?.get(index)?)
+        let event = self.log.get(*self.streams.get(&snapshot.stream)?.get(index)?)?;
+        (snapshot.head.is_none() || snapshot.head == event.digest).then_some(event)
     }
 
     pub(super) fn read_snapshots(&self, streams: &[StreamId]) -> Vec<Snapshot> {

@@ -193,13 +193,14 @@ impl Unit<'_> {
     /// Each is named once; whether it is saved or not, the next one is `every` events later.
     pub fn overdue(&mut self, every: u64) -> Vec<Draft> {
         let mut drafts = Vec::new();
-        for (stream, _) in self.staged.iter().filter(|(_, staged)| !staged.events.is_empty()) {
+        for (stream, staged) in self.staged.iter().filter(|(_, staged)| !staged.events.is_empty()) {
             let Some(cached) = self.cache.get_mut(*stream) else { continue };
             let grown = cached.version.get().saturating_sub(cached.snapshot.get());
             if (*cached.state).is_snapshotted() && grown >= every {
                 cached.snapshot = cached.version;
                 let state = (*cached.state).clone_box();
-                drafts.push(Draft { stream: *stream, version: cached.version, state });
+                let head = staged.digests.last().copied();
+                drafts.push(Draft { stream: *stream, version: cached.version, head, state });
             }
         }
         drafts

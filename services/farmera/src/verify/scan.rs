@@ -15,6 +15,8 @@ use crate::failure::Failure;
 
 /// Events per query.
 const PAGE: usize = 2_000;
+/// Snapshots that are named at most.
+const SNAPSHOTS_MAX: usize = 1_000;
 
 /// Something that is not as it was written.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -111,6 +113,7 @@ impl<'a> Scan<'a> {
             let full = page.len() == PAGE;
             last = page.pop().or(last);
             if !full {
+                self.snapshots(store).await?;
                 return self.end();
             }
         }
@@ -135,6 +138,20 @@ impl<'a> Scan<'a> {
             } else {
                 self.awaited.insert(row.category.clone(), saved);
             }
+        }
+        Ok(())
+    }
+
+    /// Copies of states that are not of this log: never used, but they came from somewhere.
+    async fn snapshots(&mut self, store: &PostgresStore) -> Result<(), Failure> {
+        let found = store.unconfirmed_snapshots(SNAPSHOTS_MAX).await;
+        for snapshot in found.map_err(|error| unavailable(self.scanned.service, &error))? {
+            let detail = if snapshot.ahead {
+                "a snapshot is ahead of its stream: the end of the stream is lost".to_owned()
+            } else {
+                "a snapshot is of another event than the one that stands there".to_owned()
+            };
+            self.found(&snapshot.category, snapshot.stream, snapshot.version, "snapshot", detail);
         }
         Ok(())
     }
