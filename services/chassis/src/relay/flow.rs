@@ -167,6 +167,9 @@ impl Relay {
     /// Looks at the broker when it is time, and sweeps.
     fn tick(&mut self, tick: &mut Interval) {
         let connects = self.outlet.broker.connects();
+        if !self.outlet.broker.is_connected() {
+            self.component.down("waits for NATS");
+        }
         if !self.outlet.broker.is_connected() || self.at.is_some_and(|at| at.connects != connects) {
             self.open = false;
         }
