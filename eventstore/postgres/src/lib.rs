@@ -31,6 +31,7 @@ mod fault;
 mod letters;
 mod options;
 mod outbox;
+mod places;
 mod planted;
 mod read;
 mod resolve;
@@ -47,6 +48,7 @@ use sqlx::migrate::Migrator;
 
 pub use behind::Behind;
 pub use options::{OptionsError, StoreOptions};
+pub use places::ArmedTimer;
 pub use sessions::{ServerLimits, pool, session, with_fixed_plans};
 pub use snapshots::Unconfirmed;
 pub use store::PostgresStore;

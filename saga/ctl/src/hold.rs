@@ -21,7 +21,7 @@ pub enum Command {
 impl Listed for Hold {
     const COLUMNS: &'static [Column] = &[
         Column::left("NAME"),
-        Column::left("SAGA"),
+        Column::left("STATE"),
         Column::left("UNTIL"),
         Column::right("SAGAS"),
         Column::left("ACTOR"),
@@ -40,7 +40,7 @@ impl Listed for Hold {
         );
         vec![
             self.target.as_str().into(),
-            or_dash(&self.definition).into(),
+            if self.releasing { format!("releasing, {} let go", self.let_go) } else { "standing".to_owned() }.into(),
             until.into(),
             grouped(self.sagas).into(),
             or_dash(&self.actor).into(),

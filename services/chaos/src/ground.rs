@@ -105,6 +105,7 @@ impl Ground {
             ("FARMERA_NATS_URL".to_owned(), self.servers.nats_url()),
             ("FARMERA_ADMIN_ADDRESS".to_owned(), "127.0.0.1:0".to_owned()),
             ("FARMERA_ORDERS__PRODUCTS_URL".to_owned(), self.endpoints.products.clone()),
+            ("FARMERA_ORDERS__PAYMENT_URL".to_owned(), self.endpoints.payment.clone()),
             ("FARMERA_NOTIFICATION__MAILBOX_DIR".to_owned(), mailbox),
             // Short, so that what is lost is asked for again within a run, and timers fire.
             ("FARMERA_ORDERS__INVENTORY_TIMEOUT_MS".to_owned(), "1000".to_owned()),

@@ -31,6 +31,7 @@ pub mod problem;
 pub mod projection;
 pub mod reactor;
 pub mod relay;
+pub mod scan;
 pub mod schema;
 pub mod service;
 pub mod shutdown;

@@ -25,6 +25,7 @@ use crate::probe::Probe;
 use crate::projection::{Followed, Follower, Nudge, Projection};
 use crate::reactor::{self, ConsumerSpec, React};
 use crate::relay::{Relay, RelayHandle, RelaySpec};
+use crate::scan::LogScan;
 use crate::schema::Schema;
 use crate::shutdown::Shutdown;
 use crate::tasks::Tasks;
@@ -65,6 +66,8 @@ pub struct Service {
     pub name: &'static str,
     /// Its log.
     pub store: Arc<dyn EventStore>,
+    /// Its log, stream by stream.
+    pub scan: LogScan,
     /// Its dead letters.
     pub letters: Arc<dyn DeadLetters>,
     /// Its database, for read models.
@@ -99,6 +102,7 @@ impl Service {
         let clock = Arc::new(StoreClock::new());
         let mut tasks = Tasks::new();
         let store = Arc::new(store);
+        let scan = LogScan::new(Arc::clone(&store));
         let letters: Arc<dyn DeadLetters> = store.clone();
         let transport: Arc<dyn Transport> = store.clone();
         let store: Arc<dyn EventStore> = store;
@@ -112,7 +116,21 @@ impl Service {
         tasks.spawn("postgres probe", probe.run(shutdown.clone()));
         let drain_limit = common.drain_limit;
         let ids = Arc::new(Uuids);
-        Ok(Self { name, store, letters, pool, clock, ids, broker, tasks, shutdown, transport, health, drain_limit })
+        Ok(Self {
+            name,
+            store,
+            scan,
+            letters,
+            pool,
+            clock,
+            ids,
+            broker,
+            tasks,
+            shutdown,
+            transport,
+            health,
+            drain_limit,
+        })
     }
 
     /// A part of this service that can be up or down: `orders/<part>`.

@@ -13,13 +13,22 @@ pub struct Config {
     pub common: Common,
     /// Where products answers queries.
     pub products_url: String,
+    /// Where payment answers queries.
+    pub payment_url: String,
     /// How long participants are waited for.
     pub patience: Patience,
+    /// Operators' plans for more sagas than this need a second person's approval.
+    pub approval_above: u32,
 }
 
+/// Few enough to be looked at one by one.
+const APPROVAL_ABOVE: u32 = 100;
+
 impl Config {
-    /// Reads `FARMERA_ORDERS__…`: what every service needs, `PRODUCTS_URL` (http://127.0.0.1:50051), and the patience with
-    /// participants `INVENTORY_TIMEOUT_MS`, `PAYMENT_TIMEOUT_MS`, `NOTIFICATION_TIMEOUT_MS`.
+    /// Reads `FARMERA_ORDERS__…`: what every service needs, `PRODUCTS_URL` (http://127.0.0.1:50051), `PAYMENT_URL`
+    /// (http://127.0.0.1:50054), and the patience with
+    /// participants `INVENTORY_TIMEOUT_MS`, `PAYMENT_TIMEOUT_MS`, `NOTIFICATION_TIMEOUT_MS`. `APPROVAL_ABOVE`: operators' plans for more
+    /// sagas than this (100) need a second person's approval.
     ///
     /// # Errors
     /// [`ConfigError`] names the variable.
@@ -34,6 +43,12 @@ impl Config {
                 "http://127.0.0.1:50051".to_owned(),
                 "an address such as http://host:50051",
             )?,
+            payment_url: env.value(
+                "PAYMENT_URL",
+                "http://127.0.0.1:50054".to_owned(),
+                "an address such as http://host:50054",
+            )?,
+            approval_above: env.value("APPROVAL_ABOVE", APPROVAL_ABOVE, "a number of sagas")?,
             patience: Patience {
                 inventory: patience("INVENTORY_TIMEOUT_MS", default.inventory)?,
                 payment: patience("PAYMENT_TIMEOUT_MS", default.payment)?,

@@ -44,6 +44,15 @@ pub enum Input {
         /// What came in.
         input: HoldInput,
     },
+    /// An operator acts on a saga as it was when the act was planned.
+    Operate {
+        /// The saga.
+        saga_id: Uuid,
+        /// The version of its stream that the plan rests on.
+        expected: Version,
+        /// What is done.
+        input: SagaInput<OrderProcess>,
+    },
     /// A saga's timer fired, or somebody wants to be sure that it does not sleep.
     Wake {
         /// The saga.
@@ -78,6 +87,12 @@ pub enum HandleError {
     /// The rules of holds.
     #[error(transparent)]
     HoldRefused(#[from] HoldRefusal),
+    /// The saga is not where a plan found it. Plan again.
+    #[error("the saga has moved to version {actual}")]
+    Moved {
+        /// Where it is now.
+        actual: Version,
+    },
     /// The saga's definition is not known here.
     #[error("{0}")]
     Undecidable(String),
@@ -224,6 +239,14 @@ impl Handler for OrdersHandler {
             Input::Hold { input } => {
                 self.engine.hold(unit, input.clone())?;
                 Ok(None)
+            }
+            Input::Operate { saga_id, expected, input } => {
+                unit.get::<Saga<OrderProcess>>(*saga_id)?;
+                let actual = unit.version::<Saga<OrderProcess>>(*saga_id);
+                if actual != *expected {
+                    return Err(HandleError::Moved { actual });
+                }
+                self.apply(unit, *saga_id, input.clone()).map(|()| None)
             }
             Input::Wake { saga_id } => {
                 self.advance(unit, *saga_id, |unit| self.engine.wake(unit, *saga_id)).map(|()| None)

@@ -9,10 +9,11 @@
 
 pub mod config;
 pub mod domain;
-mod grpc;
+pub mod grpc;
 pub mod handler;
 mod live;
 pub mod messages;
+pub mod operations;
 pub mod prices;
 pub mod projections;
 mod react;
@@ -29,11 +30,6 @@ use eventstore::StreamKind;
 use eventstore::worker::WorkerHandle;
 use farmera_proto::orders::v1::orders_query_service_server::OrdersQueryServiceServer;
 use farmera_proto::orders::v1::orders_service_server::OrdersServiceServer;
-use farmera_proto::saga::v1::event_query_service_server::EventQueryServiceServer;
-use farmera_proto::saga::v1::machinery_query_service_server::MachineryQueryServiceServer;
-use farmera_proto::saga::v1::operator_service_server::OperatorServiceServer;
-use farmera_proto::saga::v1::replay_service_server::ReplayServiceServer;
-use farmera_proto::saga::v1::saga_query_service_server::SagaQueryServiceServer;
 use saga_runtime::{
     Engine, HoldLimits, HoldLoop, HoldsInForce, Reconciler, ReconcilerLimits, SagaMetrics, TimerLimits, TimerLoop,
 };
@@ -112,11 +108,13 @@ fn look_after_sagas(service: &mut Service, worker: WorkerHandle<OrdersHandler>, 
 /// # Errors
 /// [`StartError`]: it cannot run with this configuration.
 pub async fn run(config: Config, listener: TcpListener, around: Surroundings) -> Result<bool, StartError> {
-    let library = sagas::library(config.patience).map_err(|error| StartError::Peer(error.to_string()))?;
+    let library = Arc::new(sagas::library(config.patience).map_err(|error| StartError::Peer(error.to_string()))?);
     let products = chassis::grpc::channel(&config.products_url)
         .map_err(|error| StartError::Peer(format!("PRODUCTS_URL cannot be used: {error}")))?;
+    let payment = chassis::grpc::channel(&config.payment_url)
+        .map_err(|error| StartError::Peer(format!("PAYMENT_URL cannot be used: {error}")))?;
     let mut service = Service::start(Schema::new(NAME, &migrator()), &config.common, around).await?;
-    let (prices, asking) = Prices::new(products);
+    let (prices, asking) = Prices::new(products.clone());
     service.tasks.spawn("prices", asking);
 
     let live = Live::default();
@@ -124,7 +122,7 @@ pub async fn run(config: Config, listener: TcpListener, around: Surroundings) ->
     let (order_nudge, _) = service.project(OrderProjection);
     let (saga_nudge, _) = service.project(SagaProjection);
     let holds = HoldsInForce::new();
-    let handler = OrdersHandler::new(Engine::new(Arc::new(library)).with_holds(holds.clone()));
+    let handler = OrdersHandler::new(Engine::new(Arc::clone(&library)).with_holds(holds.clone()));
     let worker = service.worker(
         handler,
         vec![
@@ -144,11 +142,11 @@ pub async fn run(config: Config, listener: TcpListener, around: Surroundings) ->
     // The worker ends with its last handle.
     drop(answers);
     let sagas = SagaList::new(service.pool.clone());
-    look_after_sagas(&mut service, worker.clone(), sagas.clone(), holds);
+    look_after_sagas(&mut service, worker.clone(), sagas.clone(), holds.clone());
 
     let reads = grpc::Reads::new(Arc::clone(&service.store), live);
     let edge = grpc::Edge {
-        worker,
+        worker: worker.clone(),
         prices,
         reads: reads.clone(),
         list: OrderList::new(service.pool.clone()),
@@ -160,11 +158,10 @@ pub async fn run(config: Config, listener: TcpListener, around: Surroundings) ->
     let bytes_max = chassis::grpc::MESSAGE_BYTES_MAX;
     routes
         .add_service(OrdersServiceServer::new(edge).max_decoding_message_size(bytes_max))
-        .add_service(OrdersQueryServiceServer::new(grpc::Queries(reads.clone())))
-        .add_service(SagaQueryServiceServer::new(grpc::Sagas { reads, list: sagas }))
-        .add_service(EventQueryServiceServer::new(grpc::Events))
-        .add_service(MachineryQueryServiceServer::new(grpc::Machinery))
-        .add_service(OperatorServiceServer::new(grpc::Operator))
-        .add_service(ReplayServiceServer::new(grpc::Replay));
+        .add_service(OrdersQueryServiceServer::new(grpc::Queries(reads.clone())));
+    let ledgers = operations::reconcile::Ledgers::new(payment, products);
+    let operating =
+        grpc::Operating { reads, sagas, library, worker, ledgers, holds, approval_above: config.approval_above };
+    operating.serve(&mut service, &mut routes);
     Ok(service.serve(listener, routes, SERVICES).await)
 }

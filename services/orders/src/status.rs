@@ -22,6 +22,10 @@ pub fn of_error(order_id: Uuid, error: HandleError) -> Status {
         HandleError::Refused(refusal) => of_refusal(order_id, &refusal),
         HandleError::HoldRefused(refusal) => of_hold_refusal(&refusal),
         HandleError::Need(need) => problem::unusable(DOMAIN, &need),
+        HandleError::Moved { actual } => {
+            let message = format!("the saga has moved to version {actual}");
+            Problem::new(Code::Aborted, "SAGA_MOVED", message).with("order_id", order_id).into_status(DOMAIN)
+        }
         HandleError::Undecidable(reason) => {
             tracing::error!(%order_id, reason, "a saga cannot be decided by this program");
             problem::internal(DOMAIN)

@@ -108,6 +108,23 @@ impl PaymentQueryService for Questions {
         Ok(Response::new(pb::GetPaymentsOfOrdersResponse { payments }))
     }
 
+    async fn list_ledger(
+        &self,
+        request: Request<pb::ListLedgerRequest>,
+    ) -> Result<Response<pb::ListLedgerResponse>, Status> {
+        const QUESTION: &str = "ledger";
+        let request = request.into_inner();
+        let mut violations = Violations::new();
+        let size = page::size(&mut violations, request.page_size);
+        let after = page::key(&mut violations, QUESTION, &request.page_token);
+        violations.finish(DOMAIN)?;
+        let after = after.and_then(|key| key.parse().ok()).unwrap_or_default();
+        let read = async { Ok(self.payments.page(after, None, one_more(size)).await?) };
+        let mut payments = within(read).await?;
+        let next_page_token = cut(&mut payments, size, QUESTION, |last| last.id.clone());
+        Ok(Response::new(pb::ListLedgerResponse { payments, next_page_token }))
+    }
+
     async fn list_provider_charges(
         &self,
         request: Request<pb::ListProviderChargesRequest>,

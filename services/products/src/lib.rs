@@ -81,7 +81,7 @@ pub async fn run(config: Config, listener: TcpListener, around: Surroundings) ->
     service.react(messages::CONSUMER, Arc::new(consumer));
     let (catalogue, reading) = Catalogue::new(service.pool.clone(), config.catalogue_cache);
     service.tasks.spawn("catalogue", reading);
-    let query = Query { catalogue: catalogue.clone() };
+    let query = Query { catalogue: catalogue.clone(), store: Arc::clone(&service.store) };
     let (store, ids) = (Arc::clone(&service.store), Arc::clone(&service.ids));
     let edge = Edge { worker, followed, catalogue, store, ids };
     let mut routes = RoutesBuilder::default();

@@ -37,6 +37,7 @@ pub fn command_of(kind: Kind) -> &'static str {
         Kind::ShiftTimer => "timer shift",
         Kind::FreezeTimer => "timer freeze",
         Kind::ThawTimer => "timer thaw",
+        Kind::CancelTimer => "timer cancel",
         Kind::Migrate => "saga migrate",
     }
 }
@@ -57,6 +58,7 @@ pub fn thing_of(kind: Kind) -> &'static str {
         | Kind::ShiftTimer
         | Kind::FreezeTimer
         | Kind::ThawTimer
+        | Kind::CancelTimer
         | Kind::Migrate => "saga",
     }
 }

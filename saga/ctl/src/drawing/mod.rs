@@ -123,12 +123,12 @@ fn stages(stages: &[pb::DefinitionStage], phase_of: impl Fn(&str) -> Phase) -> V
 fn marks(phase: Phase) -> (Mark, Option<Mark>) {
     match phase {
         Phase::Unspecified => (Mark::NotReached, None),
-        Phase::Asked | Phase::Waiting => (Mark::Now, None),
+        Phase::Asked | Phase::Waiting | Phase::Held => (Mark::Now, None),
         Phase::Parked | Phase::Rejected => (Mark::Failed, None),
         Phase::Done => (Mark::Passed, None),
         Phase::Skipped => (Mark::Skipped, None),
         Phase::Owed => (Mark::Passed, Some(Mark::NotReached)),
-        Phase::UndoAsked | Phase::UndoWaiting => (Mark::Passed, Some(Mark::Now)),
+        Phase::UndoAsked | Phase::UndoWaiting | Phase::UndoHeld => (Mark::Passed, Some(Mark::Now)),
         Phase::UndoParked => (Mark::Passed, Some(Mark::Failed)),
         Phase::Undone => (Mark::Passed, Some(Mark::Passed)),
         Phase::UndoSkipped => (Mark::Passed, Some(Mark::Skipped)),

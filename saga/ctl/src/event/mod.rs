@@ -161,8 +161,11 @@ pub async fn command(command: Command, session: &mut Session) -> Result<(), Fail
 
 async fn get(event_id: String, session: &mut Session) -> Result<(), Failure> {
     let server = session.server()?;
-    let event =
-        server.ask(server.events().get_event(pb::GetEventRequest { event_id })).await?.event.unwrap_or_default();
+    let event = server
+        .ask(server.events().get_event(pb::GetEventRequest { event_id, ..pb::GetEventRequest::default() }))
+        .await?
+        .event
+        .unwrap_or_default();
     let out = &mut session.out;
     if out.whole(&event.id, &event)? {
         return Ok(());

@@ -59,6 +59,8 @@ pub fn phase_name(phase: Phase) -> (&'static str, Tone, Lane) {
         Phase::Asked => ("> asked", Tone::Plain, Lane::Forward),
         Phase::Waiting => ("> retrying", Tone::Uneasy, Lane::Forward),
         Phase::Parked => ("PARKED", Tone::Bad, Lane::Forward),
+        Phase::Held => ("held", Tone::Uneasy, Lane::Forward),
+        Phase::UndoHeld => ("held", Tone::Uneasy, Lane::Undo),
         Phase::Rejected => ("REFUSED", Tone::Bad, Lane::Forward),
         Phase::Done => ("done", Tone::Good, Lane::Forward),
         Phase::Skipped => ("skipped", Tone::Uneasy, Lane::Forward),

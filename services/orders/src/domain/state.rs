@@ -48,6 +48,14 @@ pub struct Facts {
     pub total: Money,
 }
 
+impl Facts {
+    /// Units of all lines.
+    #[must_use]
+    pub fn units(&self) -> i64 {
+        self.lines.iter().map(|line| i64::from(line.quantity)).sum()
+    }
+}
+
 /// An order.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
 pub enum Order {

@@ -2,7 +2,9 @@
 
 mod edge;
 mod events;
+mod lists;
 mod machinery;
+mod operating;
 mod operator;
 mod place;
 mod queries;
@@ -10,15 +12,13 @@ mod reads;
 mod replay;
 mod sagas;
 mod timeline;
+mod trace;
 
 pub use edge::Edge;
-pub use events::Events;
-pub use machinery::Machinery;
+pub use operating::Operating;
 pub use operator::Operator;
 pub use queries::Queries;
 pub use reads::Reads;
-pub use replay::Replay;
-pub use sagas::Sagas;
 
 fn not_built() -> tonic::Status {
     let message = "this service does not answer this question yet";

@@ -1,16 +1,27 @@
 //! `SagaQueryService`: looking into sagas.
 
+use std::sync::Arc;
+
 use chassis::problem::{self, Problem, Violations};
-use eventstore::{Aggregate as _, DomainEvent as _, Recorded};
+use chrono::{DateTime, Utc};
+use eventstore::{Aggregate as _, Clock, Recorded, Version};
 use farmera_proto::saga::v1 as pb;
 use farmera_proto::saga::v1::saga_query_service_server::SagaQueryService;
-use saga::{CompensationCause, Lane, Saga, SagaEvent, Status as SagaStatus, pending};
+use saga::{Library, Saga};
+use saga_runtime::HoldsInForce;
+use serde_json::Value;
 use tonic::{Code, Request, Response, Status};
+use uuid::Uuid;
 
-use super::Reads;
-use super::timeline::{clock, entry};
+use super::timeline::entry;
+use super::{Reads, lists, trace};
+use crate::operations::act::Rules;
+use crate::operations::history::{History, Moment};
+use crate::operations::query::{Condition, Query};
+use crate::operations::steps::{Usuals, stages, steps};
+use crate::operations::{difference, explanation};
 use crate::projections::sagas::SagaList;
-use crate::sagas::OrderProcess;
+use crate::sagas::{OrderFacts, OrderProcess};
 use crate::status::DOMAIN;
 
 /// Serves `SagaQueryService`.
@@ -19,122 +30,254 @@ pub struct Sagas {
     pub reads: Reads,
     /// Where lists come from.
     pub list: SagaList,
+    /// The definitions.
+    pub library: Arc<Library<OrderProcess>>,
+    /// What is held.
+    pub holds: HoldsInForce,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl Sagas {
+    async fn definition(
+        &self,
+        definition: &saga::Definition<OrderProcess>,
+        usuals: &Usuals,
+    ) -> Result<pb::Definition, Status> {
+        let id = definition.id();
+        let of_it = Query::And(vec![
+            Query::Is(Condition::State(crate::operations::query::States::OPEN)),
+            Query::Is(Condition::Definition(vec![(id.name.to_string(), Some(id.version))])),
+        ]);
+        let open = self.list.count(&of_it, true, self.clock.now()).await?;
+        Ok(pb::Definition {
+            name: id.name.to_string(),
+            version: id.version,
+            hash: id.hash.to_string(),
+            stages: stages(definition, usuals),
+            mermaid: definition.to_mermaid(),
+            open_sagas: open.0.iter().map(|group| u64::try_from(group.count).unwrap_or(0)).sum(),
+        })
+    }
+
+    /// Other sagas at the same step with the same error, this one included.
+    async fn alike(&self, saga_id: Uuid, now: DateTime<Utc>) -> Result<pb::CountSagasResponse, Status> {
+        let (found, _) = self.list.find(&Query::Is(Condition::Id(vec![saga_id])), lists::ONE, now).await?;
+        let Some(row) = found.first().filter(|row| !row.error_code.is_empty() && !row.step.is_empty()) else {
+            return Ok(pb::CountSagasResponse::default());
+        };
+        let alike = Query::And(vec![
+            Query::Is(Condition::State(crate::operations::query::States::OPEN)),
+            Query::Is(Condition::Step(vec![row.step.clone()])),
+            Query::Is(Condition::Error(vec![row.error_code.clone()])),
+        ]);
+        let counted = self.list.count(&alike, false, now).await?;
+        let groups: Vec<_> = counted.0.iter().collect();
+        Ok(pb::CountSagasResponse {
+            count: groups.iter().map(|group| u64::try_from(group.count).unwrap_or(0)).sum(),
+            exposures: lists::exposures(&groups),
+            ..pb::CountSagasResponse::default()
+        })
+    }
 }
 
 #[tonic::async_trait]
 impl SagaQueryService for Sagas {
     async fn get_saga(&self, request: Request<pb::GetSagaRequest>) -> Result<Response<pb::GetSagaResponse>, Status> {
-        let mut violations = Violations::new();
-        let saga_id = violations.uuid("saga_id", &request.into_inner().saga_id);
-        violations.finish(DOMAIN)?;
-        let Some(saga_id) = saga_id else { return Err(problem::internal(DOMAIN)) };
-        let recorded = self.reads.events(&[Saga::<OrderProcess>::stream(saga_id)]).await?;
-        let events: Result<Vec<_>, _> = recorded.iter().map(SagaEvent::<OrderProcess>::from_recorded).collect();
-        let events = events.map_err(|error| problem::undecodable(DOMAIN, error))?;
-        let saga = events.iter().fold(Saga::default(), Saga::evolve);
-        let Some(described) = describe(&saga, &recorded) else {
-            let problem = Problem::new(
-                Code::NotFound,
-                "SAGA_NOT_FOUND",
-                "there is no such saga; sagas are named by Order.saga_id",
-            );
-            return Err(problem.with("saga_id", saga_id).into_status(DOMAIN));
+        let request = request.into_inner();
+        let moment = moment(request.at.as_ref())?;
+        let now = self.reads.history(saga_id(&request.saga_id)?).await?;
+        let newest = now.version();
+        let history = match moment {
+            Some(moment) => now.at(moment),
+            None => now,
         };
-        let timeline = recorded.iter().zip(&events).map(|(recorded, event)| entry(recorded, event)).collect();
-        Ok(Response::new(pb::GetSagaResponse { saga: Some(described), timeline, ..pb::GetSagaResponse::default() }))
+        let Some(described) = history.describe() else { return Err(was_not_there(newest)) };
+        let definition = history.saga.definition().and_then(|pinned| self.library.pinned(pinned).ok());
+        let usuals = self.list.usual().await.unwrap_or_default();
+        Ok(Response::new(pb::GetSagaResponse {
+            saga: Some(described),
+            timeline: timeline(&history),
+            steps: definition.map(|definition| steps(&history, definition)).unwrap_or_default(),
+            events: if request.with_events { history.recorded.iter().map(event).collect() } else { Vec::new() },
+            newest_version: newest.get(),
+            state_json: serde_json::to_string(&history.saga).unwrap_or_default(),
+            stages: definition.map(|definition| stages(definition, &usuals)).unwrap_or_default(),
+        }))
     }
 
     async fn list_sagas(
         &self,
         request: Request<pb::ListSagasRequest>,
     ) -> Result<Response<pb::ListSagasResponse>, Status> {
-        self.list.page(&request.into_inner()).await.map(Response::new)
+        lists::page(&self.list, &request.into_inner(), self.clock.now()).await.map(Response::new)
     }
 
     async fn count_sagas(
         &self,
-        _request: Request<pb::CountSagasRequest>,
+        request: Request<pb::CountSagasRequest>,
     ) -> Result<Response<pb::CountSagasResponse>, Status> {
-        Err(super::not_built())
+        lists::count(&self.list, &request.into_inner(), self.clock.now()).await.map(Response::new)
     }
 
     async fn explain_saga(
         &self,
-        _request: Request<pb::ExplainSagaRequest>,
+        request: Request<pb::ExplainSagaRequest>,
     ) -> Result<Response<pb::ExplainSagaResponse>, Status> {
-        Err(super::not_built())
+        let saga_id = saga_id(&request.get_ref().saga_id)?;
+        let (history, usuals, now) = (self.reads.history(saga_id).await?, self.list.usual().await?, self.clock.now());
+        let definition = match history.saga.definition() {
+            Some(pinned) => self.library.pinned(pinned).map_err(|unknown| {
+                Problem::new(Code::FailedPrecondition, "UNKNOWN_DEFINITION", unknown.to_string()).into_status(DOMAIN)
+            })?,
+            None => return Err(not_found()),
+        };
+        let holds = self.holds.holds();
+        let rules = Rules { library: &self.library, holds: &holds };
+        let waiting = explanation::waiting(&history, definition, &usuals);
+        let lines = history.saga.input().map(lines).unwrap_or_default();
+        let (alike, dead_letters) = tokio::try_join!(self.alike(saga_id, now), self.list.letters_in(&lines))?;
+        Ok(Response::new(pb::ExplainSagaResponse {
+            saga: history.describe(),
+            summary: explanation::summary(&history, &waiting),
+            waiting,
+            holdings: explanation::holdings(&history),
+            acts: explanation::legal_acts(&history, saga_id, rules, now),
+            alike: alike.count,
+            alike_exposures: alike.exposures,
+            dead_letters,
+            steps: steps(&history, definition),
+        }))
     }
 
-    async fn diff_saga(
-        &self,
-        _request: Request<pb::DiffSagaRequest>,
-    ) -> Result<Response<pb::DiffSagaResponse>, Status> {
-        Err(super::not_built())
+    async fn diff_saga(&self, request: Request<pb::DiffSagaRequest>) -> Result<Response<pb::DiffSagaResponse>, Status> {
+        let request = request.into_inner();
+        let history = self.reads.history(saga_id(&request.saga_id)?).await?;
+        let newest = history.version().get();
+        let to = if request.to_version == 0 { newest } else { request.to_version };
+        if request.from_version > to || to > newest {
+            let mut violations = Violations::new();
+            let (from, what) = (request.from_version, "expected from_version <= to_version <= its newest version");
+            violations.add("to_version", format!("is {to}, from_version {from}, newest {newest}: {what}"));
+            violations.finish(DOMAIN)?;
+        }
+        let older = history.clone().at(Moment::Version(Version::new(request.from_version)));
+        let newer = history.at(Moment::Version(Version::new(to)));
+        let state = |history: &History| serde_json::to_value(&history.saga).unwrap_or(Value::Null);
+        let (from, between) = (request.from_version, timeline(&newer));
+        Ok(Response::new(pb::DiffSagaResponse {
+            from_version: from,
+            to_version: to,
+            changes: difference::changes(&state(&older), &state(&newer)),
+            timeline: between.into_iter().filter(|entry| entry.version > from).collect(),
+        }))
     }
 
     async fn trace_saga(
         &self,
-        _request: Request<pb::TraceSagaRequest>,
+        request: Request<pb::TraceSagaRequest>,
     ) -> Result<Response<pb::TraceSagaResponse>, Status> {
-        Err(super::not_built())
+        trace::trace(&self.reads, saga_id(&request.get_ref().saga_id)?).await.map(Response::new)
     }
 
     async fn list_definitions(
         &self,
-        _request: Request<pb::ListDefinitionsRequest>,
+        request: Request<pb::ListDefinitionsRequest>,
     ) -> Result<Response<pb::ListDefinitionsResponse>, Status> {
-        Err(super::not_built())
+        let name = request.into_inner().name;
+        let usuals = self.list.usual().await?;
+        let mut definitions = Vec::new();
+        for definition in self.library.definitions() {
+            if name.is_empty() || definition.id().name == name {
+                definitions.push(self.definition(definition, &usuals).await?);
+            }
+        }
+        Ok(Response::new(pb::ListDefinitionsResponse { definitions }))
     }
 }
 
-fn describe(saga: &Saga<OrderProcess>, recorded: &[Recorded]) -> Option<pb::Saga> {
-    let (definition, input) = (saga.definition()?, saga.input()?);
-    let (first, last) = (recorded.first()?, recorded.last()?);
-    let pending = pending(saga);
-    let waiting = pending.wanted.iter().map(|wanted| {
-        let lane = match wanted.lane {
-            Lane::Forward => "",
-            Lane::Undo => " (undo)",
-        };
-        format!("{}{lane}, try {}", wanted.step, wanted.attempt)
-    });
-    Some(pb::Saga {
-        id: first.stream.id.to_string(),
-        definition: definition.name.to_string(),
-        definition_version: definition.version,
-        order_id: input.order_id.to_string(),
-        state: state_of(saga.status()).into(),
-        cause: saga.cause().map(cause).unwrap_or_default(),
-        version: last.version.get(),
-        start_time: Some(first.time.into()),
-        update_time: Some(last.time.into()),
-        waiting_for: waiting.collect(),
-        wake_time: pending.wake.map(Into::into),
-        ..pb::Saga::default()
+impl Reads {
+    /// The history of a saga.
+    ///
+    /// # Errors
+    /// NOT_FOUND, or UNAVAILABLE.
+    pub async fn history(&self, saga_id: Uuid) -> Result<History, Status> {
+        let recorded = self.events(&[Saga::<OrderProcess>::stream(saga_id)]).await?;
+        let history = History::read(recorded).map_err(|error| problem::undecodable(DOMAIN, error))?;
+        if history.recorded.is_empty() { Err(not_found()) } else { Ok(history) }
+    }
+}
+
+fn saga_id(text: &str) -> Result<Uuid, Status> {
+    let mut violations = Violations::new();
+    let saga_id = violations.uuid("saga_id", text);
+    violations.finish(DOMAIN)?;
+    saga_id.ok_or_else(|| problem::internal(DOMAIN))
+}
+
+fn moment(at: Option<&pb::get_saga_request::At>) -> Result<Option<Moment>, Status> {
+    match at {
+        None => Ok(None),
+        Some(pb::get_saga_request::At::AtVersion(version)) => Ok(Some(Moment::Version(Version::new(*version)))),
+        Some(pb::get_saga_request::At::AtTime(time)) => time_of("at_time", time).map(|time| Some(Moment::Time(time))),
+    }
+}
+
+/// A time of a request.
+///
+/// # Errors
+/// INVALID_ARGUMENT.
+pub(super) fn time_of(field: &str, time: &pbjson_types::Timestamp) -> Result<DateTime<Utc>, Status> {
+    let found = u32::try_from(time.nanos).ok().and_then(|nanos| DateTime::from_timestamp(time.seconds, nanos));
+    found.ok_or_else(|| {
+        let mut violations = Violations::new();
+        violations.add(field, "is no time between the years -262143 and 262142");
+        violations.finish(DOMAIN).err().unwrap_or_else(|| problem::internal(DOMAIN))
     })
 }
 
-/// Where a saga stands, in the contract's words.
-#[must_use]
-pub fn state_of(status: SagaStatus) -> pb::saga::State {
-    match status {
-        SagaStatus::NotStarted => pb::saga::State::Unspecified,
-        SagaStatus::Running => pb::saga::State::Running,
-        SagaStatus::Compensating => pb::saga::State::Compensating,
-        SagaStatus::Parked => pb::saga::State::Parked,
-        SagaStatus::Paused => pb::saga::State::Paused,
-        SagaStatus::Completed => pb::saga::State::Completed,
-        SagaStatus::Compensated => pb::saga::State::Compensated,
-        SagaStatus::Abandoned => pb::saga::State::Abandoned,
-    }
+/// The lines in which dead letters for the sagas of an order stand: they are named by what participants' answers are
+/// about.
+fn lines(order: &OrderFacts) -> Vec<String> {
+    vec![
+        format!("reservation/{}", order.reservation_id),
+        format!("payment/{}", order.payment_id),
+        format!("saga/{}", crate::handler::place_saga_id(order.order_id)),
+        format!("saga/{}", crate::handler::cancel_saga_id(order.order_id)),
+    ]
 }
 
-/// Why a saga is undone, for people.
-pub(super) fn cause(cause: &CompensationCause) -> String {
-    match cause {
-        CompensationCause::Rejected { step, rejection } => format!("{step} was refused: {rejection}"),
-        CompensationCause::Exhausted { step, detail } => format!("{step} got no answer: {detail}"),
-        CompensationCause::Cancelled { reason, actor } => format!("cancelled by {}: {reason}", actor.as_str()),
-        CompensationCause::Late { deadline } => format!("it took too long: its deadline was {}", clock(*deadline)),
+fn not_found() -> Status {
+    let message = "there is no such saga; sagas are named by Order.saga_id";
+    Problem::new(Code::NotFound, "SAGA_NOT_FOUND", message).into_status(DOMAIN)
+}
+
+fn was_not_there(newest: Version) -> Status {
+    let message = format!("the saga was not there yet; it has versions 1 to {newest}");
+    Problem::new(Code::NotFound, "SAGA_NOT_THERE_YET", message).with("newest_version", newest).into_status(DOMAIN)
+}
+
+fn timeline(history: &History) -> Vec<pb::TimelineEntry> {
+    history.recorded.iter().zip(&history.events).map(|(recorded, event)| entry(recorded, event)).collect()
+}
+
+/// A stored event in the contract's words.
+#[must_use]
+pub fn event(recorded: &Recorded) -> pb::Event {
+    pb::Event {
+        id: recorded.id.to_string(),
+        service: crate::NAME.to_owned(),
+        category: recorded.stream.category.to_string(),
+        stream_id: recorded.stream.id.to_string(),
+        version: recorded.version.get(),
+        r#type: recorded.type_name.clone(),
+        schema_version: recorded.schema_version.into(),
+        time: Some(recorded.time.into()),
+        correlation_id: recorded.cause.correlation.to_string(),
+        causation_id: recorded.cause.causation.to_string(),
+        actor: recorded.cause.actor.as_str().to_owned(),
+        trace: recorded.cause.trace.as_ref().map(|trace| trace.0.clone()).unwrap_or_default(),
+        payload_json: recorded.payload.clone(),
+        cursor: format!("{}/{}", recorded.cursor.tx.0, recorded.cursor.position),
     }
 }

@@ -6,7 +6,7 @@ use farmera_proto::saga::v1 as pb;
 use farmera_proto::saga::v1::timeline_entry::Lane;
 use saga::{Lane as SagaLane, SagaEvent};
 
-use super::sagas::cause;
+use crate::operations::history::cause_text as cause;
 use crate::sagas::OrderProcess;
 
 /// What one event says, in a line.
@@ -100,6 +100,6 @@ fn again(detail: &str, retry_at: Option<DateTime<Utc>>) -> String {
     }
 }
 
-pub(super) fn clock(time: DateTime<Utc>) -> String {
+fn clock(time: DateTime<Utc>) -> String {
     time.to_rfc3339_opts(SecondsFormat::Millis, true)
 }

@@ -9,9 +9,12 @@ use saga::SagaEvent;
 use saga::hold::HoldTarget;
 use saga_runtime::HeldSagas;
 use sqlx::postgres::{PgConnection, PgPool};
+use tonic::Status;
 use uuid::Uuid;
 
-use crate::sagas::OrderProcess;
+use super::sagas::{Group, SagaList};
+use crate::operations::query::{Condition, Query, States};
+use crate::sagas::{OrderProcess, participant};
 
 /// What events say about a saga's holds, the last word counts.
 #[derive(Default)]
@@ -111,6 +114,31 @@ impl HeldList {
     #[must_use]
     pub fn new(pool: PgPool) -> Self {
         Self(pool)
+    }
+}
+
+impl HeldList {
+    /// How many sagas wait at a hold.
+    ///
+    /// # Errors
+    /// UNAVAILABLE.
+    pub async fn count(&self, hold: &HoldTarget) -> Result<u64, Status> {
+        let count = sqlx::query_scalar::<_, i64>("select count(distinct saga_id) from saga_held where hold = $1");
+        let found = super::rows(count.bind(hold.to_string()).fetch_all(&self.0)).await?;
+        Ok(found.first().and_then(|count| u64::try_from(*count).ok()).unwrap_or(0))
+    }
+
+    /// How many sagas are at what would be held.
+    ///
+    /// # Errors
+    /// UNAVAILABLE.
+    pub async fn at(&self, target: &HoldTarget, list: &SagaList, now: DateTime<Utc>) -> Result<u64, Status> {
+        let open = list.count(&Query::Is(Condition::State(States::OPEN)), false, now).await?;
+        let is_there = |group: &&Group| match target {
+            HoldTarget::Participant(name) => participant(&group.step) == name,
+            HoldTarget::Step { definition, step } => group.definition == *definition && *step == *group.step.as_str(),
+        };
+        Ok(open.0.iter().filter(is_there).map(|group| u64::try_from(group.count).unwrap_or(0)).sum())
     }
 }
 

@@ -15,7 +15,7 @@ use crate::status::DOMAIN;
 const DEADLINE: Duration = Duration::from_secs(5);
 
 /// The rows of a query, in time.
-async fn rows<T>(query: impl Future<Output = Result<Vec<T>, sqlx::Error>>) -> Result<Vec<T>, Status> {
+pub(crate) async fn rows<T>(query: impl Future<Output = Result<Vec<T>, sqlx::Error>>) -> Result<Vec<T>, Status> {
     match timeout(DEADLINE, query).await {
         Ok(Ok(rows)) => Ok(rows),
         Ok(Err(error)) => {

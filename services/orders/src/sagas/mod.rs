@@ -1,6 +1,7 @@
 //! The processes that orders owns: what they ask of whom, in which order, and how it is undone.
 
 mod cancel_order;
+mod holdings;
 mod place_order;
 mod process;
 
@@ -9,6 +10,7 @@ use std::time::Duration;
 use saga::{DefinitionError, Library, LibraryError, RetryPolicy};
 
 pub use cancel_order::{CANCEL_ORDER, NOTIFY_REFUNDED, REFUND_PAYMENT, RESTOCK_INVENTORY, cancel_order};
+pub use holdings::{Holdings, Moves, participant};
 pub use place_order::{
     AUTHORIZE_PAYMENT, CAPTURE_PAYMENT, COMMIT_INVENTORY, CONFIRM, NOTIFY, PLACE_ORDER, RESERVE_INVENTORY, place_order,
 };

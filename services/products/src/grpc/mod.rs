@@ -1,6 +1,7 @@
 //! The way in over gRPC: a file per service of the contract.
 
 mod edge;
+mod ledger;
 mod query;
 
 use chassis::problem::{self, Violations};

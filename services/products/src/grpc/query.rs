@@ -1,8 +1,10 @@
 //! `ProductsQueryService`: what orders asks for every order that is placed.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use chassis::problem::Violations;
+use eventstore::EventStore;
 use farmera_proto::products::v1 as pb;
 use farmera_proto::products::v1::products_query_service_server::ProductsQueryService;
 use tonic::{Request, Response, Status};
@@ -21,6 +23,8 @@ const QUANTITY_MAX: u32 = 10_000;
 pub struct Query {
     /// The read model.
     pub catalogue: Catalogue,
+    /// The log.
+    pub store: Arc<dyn EventStore>,
 }
 
 fn check_count(violations: &mut Violations, field: &str, count: usize) {
@@ -46,6 +50,13 @@ impl ProductsQueryService for Query {
         let found = self.catalogue.find(&ids).await.map_err(status::of_catalogue)?;
         let products = found.into_values().map(|product| (*product).clone()).collect();
         Ok(Response::new(pb::GetProductsResponse { products }))
+    }
+
+    async fn list_ledger(
+        &self,
+        request: Request<pb::ListLedgerRequest>,
+    ) -> Result<Response<pb::ListLedgerResponse>, Status> {
+        super::ledger::page(&*self.store, &request.into_inner()).await.map(Response::new)
     }
 
     async fn check_availability(

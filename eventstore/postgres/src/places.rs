@@ -1,0 +1,143 @@
+//! Looks into the store, for operators: where the log ends, where an event is, how far streams have come, what waits.
+
+use chrono::{DateTime, Utc};
+use eventstore::{Category, Cursor, ReadError, StreamId, Version};
+use sqlx::Row as _;
+use sqlx::postgres::PgRow;
+use uuid::Uuid;
+
+use crate::PostgresStore;
+use crate::batch::columns;
+use crate::codec::{Xid8, to_i64, to_u64};
+use crate::fault::read_error;
+use crate::read::category;
+
+const BACK: &str = "
+select tx, position
+from event
+order by event.tx desc, event.position desc
+offset $1
+limit 1";
+
+/// Without an index: the whole log, in the worst case.
+const FIND: &str = "
+select stream_id, category, version
+from event
+where event_id = $1
+limit 1";
+
+const VERSIONS: &str = "
+select asked.stream_id, asked.category, newest.version
+from unnest($1::uuid[], $2::text[]) as asked (stream_id, category)
+cross join lateral (
+    select version
+    from event
+    where event.stream_id = asked.stream_id
+    and event.category = asked.category
+    order by event.version desc
+    limit 1
+) as newest";
+
+const OUTBOX: &str = "
+select count(*) as waiting, min(written_at) as oldest
+from outbox";
+
+const TIMERS: &str = "
+select stream_id, due, claimed_until
+from timer
+where category = $1
+and ($2::timestamptz is null or (due, stream_id) > ($2, $3::uuid))
+and (not $4 or due <= now())
+order by due, stream_id
+limit $5";
+
+/// A timer that is armed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ArmedTimer {
+    /// Whom it wakes.
+    pub stream: StreamId,
+    /// When.
+    pub due: DateTime<Utc>,
+    /// Somebody is on it until then.
+    pub claimed_until: Option<DateTime<Utc>>,
+}
+
+impl PostgresStore {
+    /// The place `back` events before the last one of the log; before everything when it has no more.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn before_end(&self, back: u64) -> Result<Cursor, ReadError> {
+        let back = to_i64(back);
+        let rows = self.read(|| sqlx::query(BACK).bind(back)).await?;
+        let Some(row) = rows.first() else { return Ok(Cursor::START) };
+        let tx: Xid8 = row.try_get("tx").map_err(read_error)?;
+        Ok(Cursor { tx: tx.0, position: to_u64(row.try_get("position").map_err(read_error)?) })
+    }
+
+    /// The stream and version of an event. Slow: no index leads there.
+    ///
+    /// # Errors
+    /// [`ReadError`]; `Unavailable` also when the log is too long to be looked through in time.
+    pub async fn find_event(
+        &self,
+        event_id: Uuid,
+        categories: &[Category],
+    ) -> Result<Option<(StreamId, Version)>, ReadError> {
+        let rows = self.read(|| sqlx::query(FIND).bind(event_id)).await?;
+        rows.first().map(|row| place(row, categories)).transpose()
+    }
+
+    /// How far these streams have come; those without events are left out.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn versions(&self, streams: &[StreamId]) -> Result<Vec<(StreamId, Version)>, ReadError> {
+        let (ids, names) = columns(streams.iter().copied());
+        let categories: Vec<_> = streams.iter().map(|stream| stream.category).collect();
+        let rows = self.read(|| sqlx::query(VERSIONS).bind(&ids).bind(&names)).await?;
+        rows.iter().map(|row| place(row, &categories)).collect()
+    }
+
+    /// How many transactions wait to be published, and since when the oldest does.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn outbox_waiting(&self) -> Result<(u64, Option<DateTime<Utc>>), ReadError> {
+        let rows = self.read(|| sqlx::query(OUTBOX)).await?;
+        let Some(row) = rows.first() else { return Ok((0, None)) };
+        let waiting = to_u64(row.try_get("waiting").map_err(read_error)?);
+        Ok((waiting, row.try_get("oldest").map_err(read_error)?))
+    }
+
+    /// Timers of a category after this one, earliest first, at most `limit`; with `overdue`, only those that are due.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn armed_timers(
+        &self,
+        category: Category,
+        after: Option<(DateTime<Utc>, Uuid)>,
+        overdue: bool,
+        limit: usize,
+    ) -> Result<Vec<ArmedTimer>, ReadError> {
+        let (due, id) = after.unzip();
+        let limit = to_i64(limit as u64);
+        let statement = || sqlx::query(TIMERS).bind(category.as_str()).bind(due).bind(id).bind(overdue).bind(limit);
+        let rows = self.read(statement).await?;
+        let timer = |row: &PgRow| -> Result<ArmedTimer, sqlx::Error> {
+            Ok(ArmedTimer {
+                stream: StreamId::new(category, row.try_get("stream_id")?),
+                due: row.try_get("due")?,
+                claimed_until: row.try_get("claimed_until")?,
+            })
+        };
+        rows.iter().map(|row| timer(row).map_err(read_error)).collect()
+    }
+}
+
+fn place(row: &PgRow, categories: &[Category]) -> Result<(StreamId, Version), ReadError> {
+    let category = category(row.try_get("category").map_err(read_error)?, categories)?;
+    let stream = StreamId::new(category, row.try_get("stream_id").map_err(read_error)?);
+    Ok((stream, Version::new(to_u64(row.try_get("version").map_err(read_error)?))))
+}

@@ -1,0 +1,149 @@
+//! Why a saga stands where it stands, and what can be done about it.
+
+use chrono::{DateTime, Utc};
+use eventstore::Actor;
+use farmera_proto::saga::v1 as pb;
+use saga::{Definition, Status, Until, pending};
+use uuid::Uuid;
+
+use super::act::{Act, Effect, Mandate, Rules};
+use super::history::{History, lane_of};
+use super::steps::{Times, Usuals, usual};
+use crate::sagas::{OrderProcess, participant};
+
+/// What a saga waits for, and since when.
+#[must_use]
+pub fn waiting(history: &History, definition: &Definition<OrderProcess>, usuals: &Usuals) -> Vec<pb::Waiting> {
+    let times = Times::of(history);
+    let wanted = pending(&history.saga).wanted;
+    let told = wanted.into_iter().map(|wanted| {
+        let name = wanted.step.as_str();
+        let (owes, due) = match wanted.until {
+            Until::Deadline(time) | Until::Retry(time) => (participant(name), Some(time)),
+            Until::Operator => ("operator", None),
+            Until::Release => ("hold", None),
+        };
+        let policy = definition.step(name).and_then(|step| step.ask()).map(|ask| ask.policy(wanted.lane));
+        pb::Waiting {
+            step: name.to_owned(),
+            lane: lane_of(wanted.lane).into(),
+            participant: owes.to_owned(),
+            attempt: wanted.attempt,
+            attempts_max: policy.map_or(0, |policy| policy.attempts_max.get()),
+            since: times.begun(name, wanted.lane).map(Into::into),
+            due_time: due.map(Into::into),
+            last_error: times.error(name),
+            usual: usual(usuals, name, wanted.lane),
+        }
+    });
+    told.collect()
+}
+
+/// Every act with what it would do now; refused ones say why.
+#[must_use]
+pub fn legal_acts(history: &History, saga_id: Uuid, rules: Rules<'_>, now: DateTime<Utc>) -> Vec<pb::LegalAct> {
+    let mandate = Mandate { actor: Actor::new("operator:preview"), reason: "preview".to_owned() };
+    let acts = Act::all(&history.saga);
+    let told = acts.into_iter().map(|act| {
+        let effect = act.effect(rules, saga_id, &history.saga, &mandate, now);
+        legal_act(&act, effect, history)
+    });
+    told.collect()
+}
+
+fn legal_act(act: &Act, effect: Effect, history: &History) -> pb::LegalAct {
+    let (name, step) = (act.name().to_owned(), act.step().map(ToString::to_string).unwrap_or_default());
+    match effect {
+        Effect::Takes { events, requests, repeated, state } => pb::LegalAct {
+            effect: in_words(act, &requests, repeated, state, history),
+            act: name,
+            step,
+            refused: String::new(),
+            events,
+            requests,
+            needs_approval: act.is_destructive(),
+        },
+        Effect::Refused(refused) => {
+            pb::LegalAct { act: name, step, refused, needs_approval: act.is_destructive(), ..pb::LegalAct::default() }
+        }
+    }
+}
+
+fn in_words(act: &Act, requests: &[String], repeated: u32, state: pb::saga::State, history: &History) -> String {
+    let state = state.as_str_name().trim_start_matches("STATE_");
+    let mut words = match act {
+        Act::Skip(_) => "counts the step as seen to by hand".to_owned(),
+        Act::Abandon => match holdings(history).as_slice() {
+            [] => "ends it, nothing is undone".to_owned(),
+            held => format!("ends it, nothing is undone: {} will be owed", held.join(", ")),
+        },
+        Act::Retry(_)
+        | Act::Cancel
+        | Act::Pause
+        | Act::Unpause
+        | Act::Resume
+        | Act::ShiftTimer(..)
+        | Act::FreezeTimer
+        | Act::ThawTimer
+        | Act::CancelTimer(_)
+        | Act::Migrate(_) => match requests {
+            [] => "sends nothing".to_owned(),
+            requests => format!("sends {}", requests.join(", ")),
+        },
+    };
+    if repeated > 0 {
+        words.push_str(" (asked before: absorbed if it was handled)");
+    }
+    format!("{words}; then {state}")
+}
+
+/// What a saga holds, for people.
+#[must_use]
+pub fn holdings(history: &History) -> Vec<String> {
+    let exposure = history.exposure();
+    let money = |minor: i64| amount(minor, &exposure.currency_code);
+    let mut told = Vec::new();
+    if exposure.authorized_minor_units != 0 {
+        told.push(format!("payment: {} authorized", money(exposure.authorized_minor_units)));
+    }
+    if exposure.captured_minor_units != 0 {
+        told.push(format!("payment: {} captured", money(exposure.captured_minor_units)));
+    }
+    if exposure.reserved_units != 0 {
+        let (units, value) = (exposure.reserved_units, money(exposure.reserved_minor_units));
+        told.push(format!("products: {units} units reserved, worth {value}"));
+    }
+    told
+}
+
+fn amount(minor_units: i64, currency: &str) -> String {
+    money::Currency::from_code(currency)
+        .map_or_else(|| minor_units.to_string(), |currency| money::Money::new(minor_units, currency).to_string())
+}
+
+/// Where it stands and why, in one sentence.
+#[must_use]
+pub fn summary(history: &History, waiting: &[pb::Waiting]) -> String {
+    let error = history.error();
+    let because = if error.is_empty() { String::new() } else { format!(": {error}") };
+    match history.saga.status() {
+        Status::NotStarted => "it does not exist".to_owned(),
+        Status::Completed => "completed: every step is done".to_owned(),
+        Status::Compensated => format!("everything was undone{because}"),
+        Status::Abandoned => "ended by an operator as it stood; nothing was undone".to_owned(),
+        Status::Paused => "an operator stopped it; it waits to be unpaused".to_owned(),
+        Status::Parked => match waiting.iter().find(|waiting| waiting.participant == "operator") {
+            Some(parked) => format!("{} got no answer in {} tries{because}", parked.step, parked.attempt),
+            None => format!("it waits for an operator{because}"),
+        },
+        Status::Running | Status::Compensating => match waiting {
+            [] => "it is about to go on".to_owned(),
+            waiting => {
+                let each = waiting.iter().map(|one| {
+                    format!("{} for {} (try {} of {})", one.participant, one.step, one.attempt, one.attempts_max)
+                });
+                format!("waits for {}{because}", each.collect::<Vec<_>>().join(" and "))
+            }
+        },
+    }
+}

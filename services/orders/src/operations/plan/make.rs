@@ -1,0 +1,220 @@
+//! Making plans: every saga is read, and decided about without committing.
+
+use std::sync::Arc;
+
+use chassis::problem::{self, Problem, Violations};
+use chrono::{DateTime, Utc};
+use eventstore::{Actor, Aggregate as _, EventStore, Recorded, StoredDeadLetter, StreamId, Version};
+use farmera_proto::saga::v1 as pb;
+use saga::{Library, Saga};
+use saga_runtime::HoldsInForce;
+use tonic::{Code, Status};
+use uuid::Uuid;
+
+use super::assemble;
+use crate::operations::act::{Act, Effect, Mandate, Rules};
+use crate::operations::history::{History, state_of};
+use crate::operations::letters::{self, find, unreadable};
+use crate::operations::query::{Query, parse};
+use crate::projections::sagas::{Order, Page, SagaList};
+use crate::sagas::OrderProcess;
+use crate::status::DOMAIN;
+
+/// Sagas, or letters, of one plan at most.
+pub const SELECTED_MAX: usize = 10_000;
+/// Sagas read at a time.
+const CHUNK: usize = 500;
+/// Events of those at most; a history that is longer than all of this is not planned with.
+const EVENTS_MAX: usize = 100_000;
+/// Letters looked at for one plan.
+const LETTERS_MAX: usize = 100_000;
+
+/// Makes plans.
+#[derive(Clone)]
+pub struct Planner {
+    /// The log.
+    pub store: Arc<dyn EventStore>,
+    /// Where queries are answered.
+    pub list: SagaList,
+    /// The definitions.
+    pub library: Arc<Library<OrderProcess>>,
+    /// What is held.
+    pub holds: HoldsInForce,
+}
+
+/// What is to be done with dead letters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LetterAct {
+    /// Handle their lines again.
+    Redrive,
+    /// End them unhandled.
+    Discard,
+}
+
+impl Planner {
+    /// What `act` would do to these sagas at `now`.
+    ///
+    /// # Errors
+    /// INVALID_ARGUMENT for a selection that makes no sense or is too large; UNAVAILABLE.
+    pub async fn plan(
+        &self,
+        told: pb::Act,
+        act: &Act,
+        selection: &pb::Selection,
+        reason: String,
+        actor: &Actor,
+        now: DateTime<Utc>,
+    ) -> Result<pb::Plan, Status> {
+        let ids = self.sagas(selection, now).await?;
+        let mandate = Mandate { actor: actor.clone(), reason: reason.clone() };
+        let mut items = Vec::with_capacity(ids.len());
+        let mut repeated = 0;
+        for chunk in ids.chunks(CHUNK) {
+            let streams: Vec<_> = chunk.iter().map(|id| (Saga::<OrderProcess>::stream(*id), Version::NONE)).collect();
+            let events = self.store.read_streams(&streams, EVENTS_MAX).await.map_err(unreadable)?;
+            let mut found = events.chunk_by(|one, next| one.stream == next.stream).peekable();
+            let mut sorted: Vec<StreamId> = streams.into_iter().map(|(stream, _)| stream).collect();
+            sorted.sort();
+            for stream in sorted {
+                let history = found.next_if(|events| events.first().is_some_and(|first| first.stream == stream));
+                let (item, again) = self.item(stream.id, history.unwrap_or_default(), act, &mandate, now)?;
+                items.push(item);
+                repeated += again;
+            }
+        }
+        let mut plan = assemble(told, reason, actor.as_str().to_owned(), items);
+        plan.repeated_requests = repeated;
+        Ok(plan)
+    }
+
+    fn item(
+        &self,
+        saga_id: Uuid,
+        recorded: &[Recorded],
+        act: &Act,
+        mandate: &Mandate,
+        now: DateTime<Utc>,
+    ) -> Result<(pb::PlanItem, u32), Status> {
+        let history = History::read(recorded.to_vec()).map_err(|error| problem::undecodable(DOMAIN, error))?;
+        let at = saga::pending(&history.saga).wanted.into_iter().next_back();
+        let holds = self.holds.holds();
+        let rules = Rules { library: &self.library, holds: &holds };
+        let effect = act.effect(rules, saga_id, &history.saga, mandate, now);
+        let state = state_of(history.saga.status());
+        let item = pb::PlanItem {
+            id: saga_id.to_string(),
+            version: history.version().get(),
+            state: state.into(),
+            step: at.map(|wanted| wanted.step.to_string()).unwrap_or_default(),
+            exposure: Some(history.exposure()),
+            state_after: state.into(),
+            ..pb::PlanItem::default()
+        };
+        Ok(match effect {
+            Effect::Takes { events, requests, repeated, state } => {
+                (pb::PlanItem { events, requests, state_after: state.into(), ..item }, repeated)
+            }
+            Effect::Refused(refused) => (pb::PlanItem { refused, ..item }, 0),
+        })
+    }
+
+    async fn sagas(&self, selection: &pb::Selection, now: DateTime<Utc>) -> Result<Vec<Uuid>, Status> {
+        let mut violations = Violations::new();
+        let by_query = !selection.query.trim().is_empty();
+        if by_query != selection.saga_ids.is_empty() {
+            violations.add("selection", "expected either saga_ids or a query");
+        }
+        if !selection.letter_ids.is_empty() || !selection.letter_group.is_empty() {
+            violations.add("selection", "the act is one on sagas, not on dead letters");
+        }
+        let mut ids: Vec<Uuid> =
+            selection.saga_ids.iter().filter_map(|id| violations.uuid("selection.saga_ids", id)).collect();
+        violations.finish(DOMAIN)?;
+        if by_query {
+            let query = parse_query(&selection.query)?;
+            let page = Page { order: Order::Newest, after: None, size: SELECTED_MAX };
+            let (rows, has_more) = self.list.find(&query, page, now).await?;
+            if has_more {
+                return Err(too_large());
+            }
+            ids = rows.into_iter().map(|row| row.saga_id).collect();
+        }
+        ids.sort_unstable();
+        ids.dedup();
+        if ids.len() > SELECTED_MAX { Err(too_large()) } else { Ok(ids) }
+    }
+
+    /// What would become of dead letters.
+    ///
+    /// # Errors
+    /// INVALID_ARGUMENT for a selection that makes no sense or is too large; UNAVAILABLE.
+    pub async fn plan_letters(
+        &self,
+        told: pb::Act,
+        act: LetterAct,
+        selection: &pb::Selection,
+        reason: String,
+        actor: &Actor,
+    ) -> Result<pb::Plan, Status> {
+        let mut violations = Violations::new();
+        if selection.letter_group.is_empty() == selection.letter_ids.is_empty() {
+            violations.add("selection", "expected either letter_ids or a letter_group");
+        }
+        if !selection.saga_ids.is_empty() || !selection.query.is_empty() {
+            violations.add("selection", "the act is one on dead letters, not on sagas");
+        }
+        violations.finish(DOMAIN)?;
+        let wanted = |letter: &StoredDeadLetter| {
+            selection.letter_ids.contains(&letter.id)
+                || (letters::waits(letter) && letters::group_name(letter) == selection.letter_group)
+        };
+        let found = find(&*self.store, 0, LETTERS_MAX, wanted).await?;
+        let missing = selection.letter_ids.iter().filter(|id| found.iter().all(|letter| letter.id != **id));
+        let mut items: Vec<_> = missing.map(|id| refused(*id, "there is no such letter")).collect();
+        items.extend(found.iter().map(|letter| of_letter(letter, act)));
+        if items.len() > SELECTED_MAX {
+            return Err(too_large());
+        }
+        Ok(assemble(told, reason, actor.as_str().to_owned(), items))
+    }
+}
+
+fn of_letter(letter: &StoredDeadLetter, act: LetterAct) -> pb::PlanItem {
+    if !letters::waits(letter) {
+        return refused(letter.id, "it does not wait any more");
+    }
+    let line = letter.letter.key.clone().unwrap_or_else(|| "a message without a line".to_owned());
+    let event = match act {
+        LetterAct::Redrive => format!("the line {line} of {} is handled again, in order", letter.letter.consumer),
+        LetterAct::Discard => format!("it is never handled; what waits behind it in {line} moves up"),
+    };
+    pb::PlanItem {
+        id: letter.id.to_string(),
+        version: letter.attempts.into(),
+        events: vec![event],
+        ..pb::PlanItem::default()
+    }
+}
+
+fn refused(id: i64, why: &str) -> pb::PlanItem {
+    pb::PlanItem { id: id.to_string(), refused: why.to_owned(), ..pb::PlanItem::default() }
+}
+
+/// Reads a query.
+///
+/// # Errors
+/// INVALID_ARGUMENT, INVALID_QUERY, with the offset of the mistake.
+pub fn parse_query(text: &str) -> Result<Query, Status> {
+    parse(text).map_err(|error| {
+        Problem::new(Code::InvalidArgument, "INVALID_QUERY", format!("query: {error} (at byte {})", error.offset))
+            .with("offset", error.offset)
+            .with("query", text.chars().take(200).collect::<String>())
+            .into_status(DOMAIN)
+    })
+}
+
+fn too_large() -> Status {
+    let message =
+        format!("more than {SELECTED_MAX} are selected: narrow the selection, and plan one part after another");
+    Problem::new(Code::InvalidArgument, "SELECTION_TOO_LARGE", message).with("limit", SELECTED_MAX).into_status(DOMAIN)
+}

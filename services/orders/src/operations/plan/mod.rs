@@ -1,0 +1,174 @@
+//! Plans: what an act would do to each of some sagas, before anybody does it.
+
+mod book;
+mod make;
+
+use std::collections::BTreeMap;
+
+use chrono::TimeDelta;
+use farmera_proto::saga::v1 as pb;
+use sha2::{Digest as _, Sha256};
+
+pub use book::{Kept, PlanBook, PlanError};
+pub use make::{LetterAct, Planner, SELECTED_MAX, parse_query};
+
+/// How long a plan can be applied.
+pub const LIFETIME: TimeDelta = TimeDelta::minutes(10);
+/// The first digits of a hash that name a plan.
+pub const PREFIX_LENGTH_MIN: usize = 12;
+/// Groups of a plan that are told.
+const GROUPS_MAX: usize = 100;
+
+/// Puts a plan together: counts, groups, and the hash over everything that it rests on.
+#[must_use]
+pub fn assemble(act: pb::Act, reason: String, actor: String, mut items: Vec<pb::PlanItem>) -> pb::Plan {
+    items.sort_by(|one, other| one.id.cmp(&other.id));
+    items.dedup_by(|one, other| one.id == other.id);
+    let count = |wanted: fn(&pb::PlanItem) -> bool| {
+        u32::try_from(items.iter().filter(|item| wanted(item)).count()).unwrap_or(u32::MAX)
+    };
+    pb::Plan {
+        hash: hash(&act, &reason, &actor, &items),
+        selected: u32::try_from(items.len()).unwrap_or(u32::MAX),
+        effective: count(|item| item.refused.is_empty()),
+        refused: count(|item| !item.refused.is_empty()),
+        exposures: exposures(&items),
+        groups: groups(&items),
+        act: Some(act),
+        reason,
+        actor,
+        items,
+        ..pb::Plan::default()
+    }
+}
+
+/// SHA-256 over act, reason, actor, and of each item what it is, the version it is at and what would happen to it. Every
+/// part is preceded by its length: no two plans are spelled alike.
+fn hash(act: &pb::Act, reason: &str, actor: &str, items: &[pb::PlanItem]) -> String {
+    let mut sha = Sha256::new();
+    let mut part = |text: &[u8]| {
+        sha.update((text.len() as u64).to_be_bytes());
+        sha.update(text);
+    };
+    part(&prost::Message::encode_to_vec(act));
+    part(reason.as_bytes());
+    part(actor.as_bytes());
+    for item in items {
+        part(item.id.as_bytes());
+        part(&item.version.to_be_bytes());
+        part(item.refused.as_bytes());
+        part(&(item.events.len() as u64).to_be_bytes());
+        item.events.iter().chain(&item.requests).for_each(|text| part(text.as_bytes()));
+    }
+    sha.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn exposures(items: &[pb::PlanItem]) -> Vec<pb::Exposure> {
+    let mut sums: BTreeMap<&str, pb::Exposure> = BTreeMap::new();
+    for exposure in items.iter().filter_map(|item| item.exposure.as_ref()) {
+        let sum = sums.entry(&exposure.currency_code).or_default();
+        sum.currency_code.clone_from(&exposure.currency_code);
+        sum.authorized_minor_units = sum.authorized_minor_units.saturating_add(exposure.authorized_minor_units);
+        sum.captured_minor_units = sum.captured_minor_units.saturating_add(exposure.captured_minor_units);
+        sum.reserved_minor_units = sum.reserved_minor_units.saturating_add(exposure.reserved_minor_units);
+        sum.reserved_units = sum.reserved_units.saturating_add(exposure.reserved_units);
+    }
+    let is_something =
+        |sum: &pb::Exposure| sum.authorized_minor_units | sum.captured_minor_units | sum.reserved_units != 0;
+    sums.into_values().filter(is_something).collect()
+}
+
+fn groups(items: &[pb::PlanItem]) -> Vec<pb::PlanGroup> {
+    let mut groups: BTreeMap<(&str, &[String], &[String]), pb::PlanGroup> = BTreeMap::new();
+    for item in items {
+        let group = groups.entry((&item.refused, &item.events, &item.requests)).or_insert_with(|| pb::PlanGroup {
+            events: item.events.clone(),
+            requests: item.requests.clone(),
+            refused: item.refused.clone(),
+            count: 0,
+            sample_id: item.id.clone(),
+        });
+        group.count += 1;
+    }
+    let mut groups: Vec<_> = groups.into_values().collect();
+    groups.sort_by_key(|group| std::cmp::Reverse(group.count));
+    groups.truncate(GROUPS_MAX);
+    groups
+}
+
+/// Why a second person has to approve a plan; empty when nobody has to.
+#[must_use]
+pub fn approval_reason(plan: &pb::Plan, is_destructive: bool, approval_above: u32) -> String {
+    if plan.effective == 0 {
+        return String::new();
+    }
+    if is_destructive {
+        return "it leaves something behind that only a person can see to".to_owned();
+    }
+    if plan.effective > approval_above {
+        return format!("it changes {}, more than {approval_above}", plan.effective);
+    }
+    String::new()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn item(id: &str, version: u64, events: &[&str], refused: &str) -> pb::PlanItem {
+        pb::PlanItem {
+            id: id.to_owned(),
+            version,
+            events: events.iter().map(|event| (*event).to_owned()).collect(),
+            refused: refused.to_owned(),
+            exposure: Some(pb::Exposure {
+                currency_code: "EUR".to_owned(),
+                captured_minor_units: 5,
+                ..Default::default()
+            }),
+            ..pb::PlanItem::default()
+        }
+    }
+
+    fn plan(items: Vec<pb::PlanItem>) -> pb::Plan {
+        assemble(pb::Act::default(), "why".to_owned(), "operator:ana".to_owned(), items)
+    }
+
+    #[test]
+    fn a_hash_follows_from_what_the_plan_rests_on_and_not_from_the_order_of_its_sagas() {
+        let one = plan(vec![item("a", 1, &["X"], ""), item("b", 2, &["X"], "")]);
+        let same = plan(vec![item("b", 2, &["X"], ""), item("a", 1, &["X"], ""), item("a", 1, &["X"], "")]);
+        assert_eq!(one, same);
+        let others = [
+            plan(vec![item("a", 2, &["X"], ""), item("b", 2, &["X"], "")]),
+            plan(vec![item("a", 1, &["Y"], ""), item("b", 2, &["X"], "")]),
+            plan(vec![item("a", 1, &["X"], "")]),
+            assemble(pb::Act::default(), "why".to_owned(), "operator:bob".to_owned(), one.items.clone()),
+            assemble(
+                pb::Act { step: "s".to_owned(), ..Default::default() },
+                "why".to_owned(),
+                one.actor.clone(),
+                one.items.clone(),
+            ),
+        ];
+        for other in others {
+            assert_ne!(one.hash, other.hash);
+        }
+    }
+
+    #[test]
+    fn sagas_that_fare_alike_are_one_group_and_what_they_hold_is_summed_up() {
+        let plan = plan(vec![item("a", 1, &["X"], ""), item("b", 7, &["X"], ""), item("c", 1, &[], "over")]);
+        assert_eq!(plan.groups.iter().map(|group| group.count).collect::<Vec<_>>(), [2, 1]);
+        assert_eq!((plan.selected, plan.effective, plan.refused), (3, 2, 1));
+        assert_eq!(plan.exposures[0].captured_minor_units, 15);
+    }
+
+    #[test]
+    fn large_and_destructive_plans_need_a_second_person() {
+        let plan = plan(vec![item("a", 1, &["X"], ""), item("b", 7, &["X"], "")]);
+        assert_eq!(approval_reason(&plan, false, 2), "");
+        assert_ne!(approval_reason(&plan, false, 1), "");
+        assert_ne!(approval_reason(&plan, true, 100), "");
+    }
+}

@@ -1,0 +1,201 @@
+//! What a database can say of a query beforehand.
+
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use uuid::Uuid;
+
+use super::{Compare, Condition, Query, States};
+use crate::handler::{cancel_saga_id, place_saga_id};
+
+/// An outline of a query: every saga that it admits lies within all of these. `None` sets no limit.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Bounds {
+    /// Where they stand.
+    pub states: States,
+    /// Who they are.
+    pub ids: Option<BTreeSet<Uuid>>,
+    /// Who ordered.
+    pub customers: Option<BTreeSet<Uuid>>,
+    /// Their definitions' names.
+    pub definitions: Option<BTreeSet<String>>,
+    /// The steps they are at.
+    pub steps: Option<BTreeSet<String>>,
+    /// The codes of their last errors.
+    pub errors: Option<BTreeSet<String>>,
+    /// When they started.
+    pub started: Span,
+    /// When they last changed.
+    pub updated: Span,
+    /// True when every saga within is admitted, too: nothing is left to be looked at.
+    pub exact: bool,
+}
+
+/// A span of time, both ends included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Span {
+    /// Not before.
+    pub from: Option<DateTime<Utc>>,
+    /// Not after.
+    pub to: Option<DateTime<Utc>>,
+}
+
+impl Span {
+    fn both(self, other: Self) -> Self {
+        let from = self.from.into_iter().chain(other.from).max();
+        let to = self.to.into_iter().chain(other.to).min();
+        Self { from, to }
+    }
+
+    fn either(self, other: Self) -> Self {
+        let from = self.from.zip(other.from).map(|(one, other)| one.min(other));
+        let to = self.to.zip(other.to).map(|(one, other)| one.max(other));
+        Self { from, to }
+    }
+
+    /// What began so long ago, and whether that says it all. Times are kept in whole microseconds.
+    fn ago(compare: Compare, seconds: i64, now: DateTime<Utc>) -> (Self, bool) {
+        let then = TimeDelta::try_seconds(seconds).and_then(|span| now.checked_sub_signed(span));
+        let Some(then) = then else { return (Self::default(), false) };
+        let tick = TimeDelta::microseconds(1);
+        match compare {
+            Compare::Above => (Self { from: None, to: Some(then - tick) }, true),
+            Compare::AtLeast => (Self { from: None, to: Some(then) }, true),
+            Compare::Below => (Self { from: Some(then + tick), to: None }, true),
+            Compare::AtMost => (Self { from: Some(then), to: None }, true),
+            Compare::Equal => (Self { from: Some(then), to: Some(then) }, true),
+            Compare::Unequal => (Self::default(), false),
+        }
+    }
+}
+
+fn both<T: Ord + Clone>(one: Option<BTreeSet<T>>, other: Option<BTreeSet<T>>) -> Option<BTreeSet<T>> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.intersection(&other).cloned().collect()),
+        (one, other) => one.or(other),
+    }
+}
+
+fn either<T: Ord>(one: Option<BTreeSet<T>>, other: Option<BTreeSet<T>>) -> Option<BTreeSet<T>> {
+    let (mut one, other) = one.zip(other)?;
+    one.extend(other);
+    Some(one)
+}
+
+impl Bounds {
+    /// No limit at all.
+    #[must_use]
+    pub fn none() -> Self {
+        Self {
+            states: States::ALL,
+            ids: None,
+            customers: None,
+            definitions: None,
+            steps: None,
+            errors: None,
+            started: Span::default(),
+            updated: Span::default(),
+            exact: true,
+        }
+    }
+
+    /// The outline of `query` at `now`.
+    #[must_use]
+    pub fn of(query: &Query, now: DateTime<Utc>) -> Self {
+        match query {
+            Query::All => Self::none(),
+            Query::Is(condition) => Self::of_condition(condition, now),
+            // Of what is not meant, only states and nothing else can be told.
+            Query::Not(query) => Self { states: states_of_not(query), exact: only_states(query), ..Self::none() },
+            Query::And(queries) => {
+                queries.iter().map(|query| Self::of(query, now)).reduce(Self::and).unwrap_or_else(Self::none)
+            }
+            Query::Or(queries) => {
+                queries.iter().map(|query| Self::of(query, now)).reduce(Self::or).unwrap_or_else(Self::none)
+            }
+        }
+    }
+
+    /// No saga can be within.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.states == States::NONE || self.ids.as_ref().is_some_and(BTreeSet::is_empty)
+    }
+
+    fn of_condition(condition: &Condition, now: DateTime<Utc>) -> Self {
+        let inexact = Self { exact: false, ..Self::none() };
+        match condition {
+            Condition::State(states) => Self { states: *states, ..Self::none() },
+            Condition::Definition(any) => {
+                let exact = any.iter().all(|(_, version)| version.is_none());
+                let names = any.iter().map(|(name, _)| name.clone()).collect();
+                Self { definitions: Some(names), exact, ..Self::none() }
+            }
+            Condition::Step(any) => Self { steps: Some(any.iter().cloned().collect()), ..Self::none() },
+            Condition::Error(any) => Self { errors: Some(any.iter().cloned().collect()), ..Self::none() },
+            Condition::Age(compare, seconds) => {
+                let (started, exact) = Span::ago(*compare, *seconds, now);
+                Self { started, exact, ..Self::none() }
+            }
+            Condition::Idle(compare, seconds) => {
+                let (updated, exact) = Span::ago(*compare, *seconds, now);
+                Self { updated, exact, ..Self::none() }
+            }
+            Condition::Customer(any) => Self { customers: Some(any.iter().copied().collect()), ..Self::none() },
+            Condition::Order(any) => {
+                let ids = any.iter().flat_map(|order| [place_saga_id(*order), cancel_saga_id(*order)]);
+                Self { ids: Some(ids.collect()), ..Self::none() }
+            }
+            Condition::Id(any) => Self { ids: Some(any.iter().copied().collect()), ..Self::none() },
+            Condition::ErrorHas(_) | Condition::Amount(..) | Condition::Exposure(..) => inexact,
+        }
+    }
+
+    fn and(self, other: Self) -> Self {
+        Self {
+            states: self.states.and(other.states),
+            ids: both(self.ids, other.ids),
+            customers: both(self.customers, other.customers),
+            definitions: both(self.definitions, other.definitions),
+            steps: both(self.steps, other.steps),
+            errors: both(self.errors, other.errors),
+            started: self.started.both(other.started),
+            updated: self.updated.both(other.updated),
+            exact: self.exact && other.exact,
+        }
+    }
+
+    fn or(self, other: Self) -> Self {
+        let states_alone = self.without_states() == Self::none() && other.without_states() == Self::none();
+        Self {
+            states: self.states.or(other.states),
+            ids: either(self.ids, other.ids),
+            customers: either(self.customers, other.customers),
+            definitions: either(self.definitions, other.definitions),
+            steps: either(self.steps, other.steps),
+            errors: either(self.errors, other.errors),
+            started: self.started.either(other.started),
+            updated: self.updated.either(other.updated),
+            exact: states_alone,
+        }
+    }
+
+    fn without_states(&self) -> Self {
+        Self { states: States::ALL, ..self.clone() }
+    }
+}
+
+/// The states of sagas that `query` does not mean, as far as can be told.
+fn states_of_not(query: &Query) -> States {
+    if only_states(query) { Bounds::of(query, DateTime::UNIX_EPOCH).states.others() } else { States::ALL }
+}
+
+/// Whether states are all that `query` looks at.
+fn only_states(query: &Query) -> bool {
+    match query {
+        Query::All | Query::Is(Condition::State(_)) => true,
+        Query::Is(_) => false,
+        Query::Not(query) => only_states(query),
+        Query::And(queries) | Query::Or(queries) => queries.iter().all(only_states),
+    }
+}

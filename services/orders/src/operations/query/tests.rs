@@ -1,0 +1,187 @@
+use chrono::{DateTime, TimeDelta, Utc};
+use proptest::prelude::*;
+use uuid::Uuid;
+
+use super::*;
+
+fn now() -> DateTime<Utc> {
+    DateTime::from_timestamp(1_800_000_000, 0).unwrap()
+}
+
+fn saga() -> Subject<'static> {
+    Subject {
+        id: Uuid::from_u128(1),
+        order_id: Uuid::from_u128(2),
+        customer_id: Uuid::from_u128(3),
+        definition: "place-order",
+        definition_version: 1,
+        state: 3,
+        step: "refund-payment",
+        error_code: "PROVIDER_DOWN",
+        error: "PROVIDER_DOWN: the provider is away",
+        started_at: now() - TimeDelta::seconds(660),
+        updated_at: now() - TimeDelta::seconds(60),
+        amount: 1_250,
+        exposure: 1_250,
+        currency: "EUR",
+    }
+}
+
+fn admits(query: &str) -> bool {
+    parse(query).unwrap().admits(&saga(), now())
+}
+
+#[test]
+fn every_field_can_be_asked_for() {
+    let order = Uuid::from_u128(2);
+    for query in [
+        "",
+        "state = PARKED",
+        "state=open",
+        "state != COMPLETED",
+        "state in (RUNNING, parked)",
+        "saga = place-order and saga = place-order@1",
+        "step = \"refund-payment\"",
+        "error = PROVIDER_DOWN",
+        "error ~ 'IS AWAY'",
+        "age > 10m AND age < 12m",
+        "idle<=1m",
+        &format!("order = {order}"),
+        "customer in (00000000-0000-0000-0000-000000000003)",
+        "id != 00000000-0000-0000-0000-000000000009",
+        "amount = 12.50EUR",
+        "amount >= 12.5 and amount < 12.51",
+        "exposure > 12EUR",
+        "amount != 12.50USD",
+    ] {
+        assert!(admits(query), "{query}");
+    }
+}
+
+#[test]
+fn what_is_not_meant_is_not_admitted() {
+    for query in [
+        "state = RUNNING",
+        "state = ENDED",
+        "saga = place-order@2",
+        "step not in (refund-payment)",
+        "error = OUT_OF_STOCK",
+        "age < 10m",
+        "amount > 12.50EUR",
+        "amount = 12.50USD",
+        "NOT state = PARKED",
+    ] {
+        assert!(!admits(query), "{query}");
+    }
+}
+
+#[test]
+fn not_binds_closest_then_and_then_or() {
+    assert!(admits("state = PARKED OR state = RUNNING AND step = nothing"));
+    assert!(!admits("(state = PARKED OR state = RUNNING) AND step = nothing"));
+    assert!(!admits("not state = PARKED and step = refund-payment"));
+    assert!(admits("not (state = PARKED and step = nothing)"));
+}
+
+#[test]
+fn a_mistake_is_told_with_its_place() {
+    for (query, offset, message) in [
+        ("state = STUCK", 8, "`STUCK` is not a state: RUNNING"),
+        ("colour = red", 0, "there is no field `colour`"),
+        ("state PARKED", 6, "expected one of = != < <= > >= ~ in, found `PARKED`"),
+        ("state = PARKED age > 1m", 15, "expected AND, OR, or the end, found `age`"),
+        ("(state = PARKED", 15, "expected `)`, found the end"),
+        ("age > soon", 6, "`soon` is not a time such as 90s"),
+        ("state in (PARKED", 16, "expected `,` or `)`, found the end"),
+        ("step = \"open", 7, "the quote is not closed"),
+        ("amount > 1.23456", 9, "`1.23456` is not an amount"),
+        ("state > PARKED", 6, "it has no order"),
+        ("step ~ pay", 5, "only `error` can be searched"),
+        ("state = ", 8, "expected a value, found the end"),
+        ("a & b", 2, "`&` has no meaning here"),
+        ("customer = ana", 11, "`ana` is not a UUID"),
+    ] {
+        let error = parse(query).unwrap_err();
+        assert_eq!(error.offset, offset, "{query}: {error}");
+        assert!(error.message.contains(message), "{query}: {error}");
+    }
+}
+
+#[test]
+fn limits_are_kept() {
+    assert_eq!(parse(&"x".repeat(LENGTH_MAX + 1)).unwrap_err().offset, LENGTH_MAX);
+    let deep = format!("{}state = PARKED{}", "(".repeat(DEPTH_MAX + 1), ")".repeat(DEPTH_MAX + 1));
+    assert!(parse(&deep).unwrap_err().message.contains("nested"));
+}
+
+#[test]
+fn bounds_say_when_nothing_is_left_to_be_looked_at() {
+    let exact = |query: &str| Bounds::of(&parse(query).unwrap(), now()).exact;
+    assert!(exact("state = PARKED and step = refund-payment and error = PROVIDER_DOWN"));
+    assert!(exact("state = PARKED or not state in (COMPLETED, COMPENSATED)"));
+    assert!(!exact("state = PARKED or step = refund-payment"));
+    assert!(!exact("amount > 3"));
+    assert!(!exact("not step = refund-payment"));
+}
+
+prop_compose! {
+    fn leaf()(
+        query in prop::sample::select(vec![
+            "state = PARKED", "state in (RUNNING, COMPLETED)", "state != ABANDONED", "step = a", "step != b",
+            "error = X", "error ~ x", "age > 10m", "age <= 10m", "idle < 90s", "saga = place-order@1", "saga != c",
+            "amount > 10", "exposure = 0", "customer = 00000000-0000-0000-0000-000000000003",
+            "order = 00000000-0000-0000-0000-000000000002", "id in (00000000-0000-0000-0000-000000000001)",
+        ])
+    ) -> String { query.to_owned() }
+}
+
+fn query() -> impl Strategy<Value = String> {
+    leaf().prop_recursive(4, 24, 3, |inner| {
+        prop_oneof![
+            (inner.clone(), inner.clone()).prop_map(|(one, other)| format!("({one} and {other})")),
+            (inner.clone(), inner.clone()).prop_map(|(one, other)| format!("({one} or {other})")),
+            inner.prop_map(|one| format!("not {one}")),
+        ]
+    })
+}
+
+fn within(bounds: &Bounds, saga: &Subject<'_>) -> bool {
+    let span = |span: Span, time| span.from.is_none_or(|from| from <= time) && span.to.is_none_or(|to| time <= to);
+    bounds.states.has(saga.state)
+        && bounds.ids.as_ref().is_none_or(|ids| ids.contains(&saga.id))
+        && bounds.customers.as_ref().is_none_or(|ids| ids.contains(&saga.customer_id))
+        && bounds.definitions.as_ref().is_none_or(|names| names.contains(saga.definition))
+        && bounds.steps.as_ref().is_none_or(|names| names.contains(saga.step))
+        && bounds.errors.as_ref().is_none_or(|codes| codes.contains(saga.error_code))
+        && span(bounds.started, saga.started_at)
+        && span(bounds.updated, saga.updated_at)
+}
+
+proptest! {
+    #[test]
+    fn bounds_hold_whatever_a_query_admits_and_exact_ones_nothing_else(
+        text in query(),
+        state in 1_i16..=7,
+        step in prop::sample::select(vec!["a", "b", ""]),
+        error_code in prop::sample::select(vec!["X", "Y", ""]),
+        (age, idle) in (0_i64..1_200, 0_i64..120),
+        (amount, exposure) in (900_i64..1_100, 0_i64..2),
+    ) {
+        let order_id = Uuid::from_u128(2);
+        let saga = Subject {
+            id: crate::handler::place_saga_id(order_id), order_id, state, step, error_code, error: error_code,
+            started_at: now() - TimeDelta::seconds(age), updated_at: now() - TimeDelta::seconds(idle), amount, exposure,
+            ..saga()
+        };
+        let query = parse(&text).unwrap();
+        let bounds = Bounds::of(&query, now());
+        let (admitted, inside) = (query.admits(&saga, now()), within(&bounds, &saga));
+        prop_assert!(!admitted || inside, "{} admits what its bounds leave out", text);
+        prop_assert!(!bounds.exact || admitted == inside, "{} is not exact", text);
+    }
+
+    #[test]
+    fn no_text_makes_the_parser_fall_over(text in "\\PC{0,60}") {
+        let _ = parse(&text);
+    }
+}

@@ -1,0 +1,120 @@
+//! The rows of `saga_view`.
+
+use farmera_proto::saga::v1::saga::State;
+use sqlx::postgres::PgConnection;
+use uuid::Uuid;
+
+use super::change::{Change, Start, Step};
+use crate::sagas::Holdings;
+
+fn state(change: &Change) -> Option<i16> {
+    change.state.and_then(|state: State| i16::try_from(i32::from(state)).ok())
+}
+
+/// Sagas that began in this batch.
+pub(super) async fn insert(connection: &mut PgConnection, new: &[(Uuid, Change, Start)]) -> Result<(), sqlx::Error> {
+    if new.is_empty() {
+        return Ok(());
+    }
+    let of_start = |field: fn(&Start) -> i64| new.iter().map(|(_, _, start)| field(start)).collect::<Vec<_>>();
+    let steps: Vec<Step> = new.iter().map(|(_, change, _)| change.step.clone().unwrap_or_default()).collect();
+    let errors: Vec<_> = new.iter().map(|(_, change, _)| change.error.clone().unwrap_or_default()).collect();
+    let held: Vec<Holdings> = new
+        .iter()
+        .map(|(_, change, start)| {
+            let value = |so: Option<bool>, value| if so == Some(true) { value } else { 0 };
+            Holdings {
+                authorized: value(change.moves.authorized, start.amount),
+                captured: value(change.moves.captured, start.amount),
+                reserved: value(change.moves.reserved, start.amount),
+                reserved_units: value(change.moves.reserved, start.units),
+            }
+        })
+        .collect();
+    sqlx::query(
+        "insert into saga_view (
+             saga_id, definition, definition_version, order_id, customer_id, amount, currency, units, started_at,
+             state, updated_at, version, step, lane, attempt, error_code, error,
+             authorized, captured, reserved, reserved_units
+         )
+         select * from unnest(
+             $1::uuid[], $2::text[], $3::integer[], $4::uuid[], $5::uuid[], $6::bigint[], $7::text[], $8::bigint[],
+             $9::timestamptz[], $10::smallint[], $11::timestamptz[], $12::bigint[], $13::text[], $14::smallint[],
+             $15::integer[], $16::text[], $17::text[], $18::bigint[], $19::bigint[], $20::bigint[], $21::bigint[]
+         )",
+    )
+    .bind(new.iter().map(|(id, _, _)| *id).collect::<Vec<_>>())
+    .bind(new.iter().map(|(_, _, start)| start.definition.clone()).collect::<Vec<_>>())
+    .bind(
+        new.iter()
+            .map(|(_, change, start)| change.definition_version.unwrap_or(start.definition_version))
+            .collect::<Vec<_>>(),
+    )
+    .bind(new.iter().map(|(_, _, start)| start.order_id).collect::<Vec<_>>())
+    .bind(new.iter().map(|(_, _, start)| start.customer_id).collect::<Vec<_>>())
+    .bind(of_start(|start| start.amount))
+    .bind(new.iter().map(|(_, _, start)| start.currency).collect::<Vec<_>>())
+    .bind(of_start(|start| start.units))
+    .bind(new.iter().map(|(_, _, start)| start.at).collect::<Vec<_>>())
+    .bind(new.iter().map(|(_, change, _)| state(change).unwrap_or(0)).collect::<Vec<_>>())
+    .bind(new.iter().map(|(_, change, _)| change.updated).collect::<Vec<_>>())
+    .bind(new.iter().map(|(_, change, _)| change.version).collect::<Vec<_>>())
+    .bind(steps.iter().map(|step| step.name.clone()).collect::<Vec<_>>())
+    .bind(steps.iter().map(|step| step.lane).collect::<Vec<_>>())
+    .bind(steps.iter().map(|step| step.attempt).collect::<Vec<_>>())
+    .bind(errors.iter().map(|(code, _)| code.clone()).collect::<Vec<_>>())
+    .bind(errors.iter().map(|(_, text)| text.clone()).collect::<Vec<_>>())
+    .bind(held.iter().map(|held| held.authorized).collect::<Vec<_>>())
+    .bind(held.iter().map(|held| held.captured).collect::<Vec<_>>())
+    .bind(held.iter().map(|held| held.reserved).collect::<Vec<_>>())
+    .bind(held.iter().map(|held| held.reserved_units).collect::<Vec<_>>())
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Sagas that began before: what no event of the batch tells about stays as it is.
+pub(super) async fn update(connection: &mut PgConnection, old: &[(Uuid, Change)]) -> Result<(), sqlx::Error> {
+    if old.is_empty() {
+        return Ok(());
+    }
+    let of_step = |change: &Change| change.step.clone();
+    sqlx::query(
+        "update saga_view as s
+         set updated_at = c.updated_at,
+             version = c.version,
+             state = coalesce(c.state, s.state),
+             definition_version = coalesce(c.definition_version, s.definition_version),
+             step = coalesce(c.step, s.step),
+             lane = coalesce(c.lane, s.lane),
+             attempt = coalesce(c.attempt, s.attempt),
+             error_code = coalesce(c.error_code, s.error_code),
+             error = coalesce(c.error, s.error),
+             authorized = case c.authorized when true then s.amount when false then 0 else s.authorized end,
+             captured = case c.captured when true then s.amount when false then 0 else s.captured end,
+             reserved = case c.reserved when true then s.amount when false then 0 else s.reserved end,
+             reserved_units = case c.reserved when true then s.units when false then 0 else s.reserved_units end
+         from unnest($1::uuid[], $2::timestamptz[], $3::bigint[], $4::smallint[], $5::text[], $6::smallint[],
+                     $7::integer[], $8::text[], $9::text[], $10::boolean[], $11::boolean[], $12::boolean[],
+                     $13::integer[])
+              as c (saga_id, updated_at, version, state, step, lane, attempt, error_code, error, authorized, captured,
+                    reserved, definition_version)
+         where s.saga_id = c.saga_id",
+    )
+    .bind(old.iter().map(|(id, _)| *id).collect::<Vec<_>>())
+    .bind(old.iter().map(|(_, change)| change.updated).collect::<Vec<_>>())
+    .bind(old.iter().map(|(_, change)| change.version).collect::<Vec<_>>())
+    .bind(old.iter().map(|(_, change)| state(change)).collect::<Vec<_>>())
+    .bind(old.iter().map(|(_, change)| of_step(change).map(|step| step.name)).collect::<Vec<_>>())
+    .bind(old.iter().map(|(_, change)| of_step(change).map(|step| step.lane)).collect::<Vec<_>>())
+    .bind(old.iter().map(|(_, change)| of_step(change).map(|step| step.attempt)).collect::<Vec<_>>())
+    .bind(old.iter().map(|(_, change)| change.error.clone().map(|(code, _)| code)).collect::<Vec<_>>())
+    .bind(old.iter().map(|(_, change)| change.error.clone().map(|(_, text)| text)).collect::<Vec<_>>())
+    .bind(old.iter().map(|(_, change)| change.moves.authorized).collect::<Vec<_>>())
+    .bind(old.iter().map(|(_, change)| change.moves.captured).collect::<Vec<_>>())
+    .bind(old.iter().map(|(_, change)| change.moves.reserved).collect::<Vec<_>>())
+    .bind(old.iter().map(|(_, change)| change.definition_version).collect::<Vec<_>>())
+    .execute(connection)
+    .await?;
+    Ok(())
+}

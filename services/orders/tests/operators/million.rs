@@ -1,0 +1,114 @@
+//! With a million sagas in the database. By hand, on a release build:
+//!
+//! ```text
+//! cargo test --release --workspace --test operators -- --ignored --nocapture million
+//! ```
+
+use std::time::{Duration, Instant};
+
+use orders::operations::query::parse;
+use orders::projections::sagas::{Order, Page, SagaList};
+use sqlx::postgres::PgPool;
+
+use crate::support::database;
+
+const SAGAS: i32 = 1_000_000;
+
+/// 88 % completed, 10 % undone, the others at every place a saga can be.
+async fn seed(pool: &PgPool) {
+    sqlx::query(
+        "insert into saga_view (
+             saga_id, definition, definition_version, order_id, customer_id, amount, currency, units, started_at, state,
+             updated_at, version, step, lane, attempt, error_code, error, authorized, captured, reserved, reserved_units
+         )
+         select (lpad(to_hex((extract(epoch from at) * 1000)::bigint), 12, '0') || '8' || substr(md5(n::text), 1, 19))::uuid,
+                case when n % 50 = 0 then 'cancel-order' else 'place-order' end, 1,
+                (lpad(to_hex((extract(epoch from at) * 1000)::bigint), 12, '0') || '7' || substr(md5(n::text), 2, 19))::uuid,
+                md5((n % 20000)::text)::uuid, 500 + n % 20000, 'EUR', 2, at, state, at + interval '1 second', 14,
+                case when state in (4, 5, 6) then '' else (array['authorize-payment', 'capture-payment', 'notify'])[1 + n % 3] end,
+                case when state in (4, 5, 6) then 0 else 1 end, 1,
+                case when state in (3, 5) then (array['CARD_DECLINED', 'OUT_OF_STOCK', 'PROVIDER_DOWN'])[1 + n % 3] else '' end,
+                case when state in (3, 5) then (array['CARD_DECLINED', 'OUT_OF_STOCK', 'PROVIDER_DOWN'])[1 + n % 3] || ': no' else '' end,
+                case when state in (4, 5, 6) then 0 else 500 + n % 20000 end, 0,
+                case when state in (4, 5, 6) then 0 else 500 + n % 20000 end, case when state in (4, 5, 6) then 0 else 2 end
+         from (
+             select n, timestamptz '2026-01-01' + n * interval '20 seconds' as at,
+                    case when n % 100 < 88 then 4 when n % 100 < 98 then 5 when n % 100 < 99 then 1
+                         when n % 1000 < 995 then 2 when n % 1000 < 998 then 3 when n % 1000 < 999 then 7 else 6 end as state
+             from generate_series(1, $1) as n
+         ) as made",
+    )
+    .bind(SAGAS)
+    .execute(pool)
+    .await
+    .unwrap();
+    sqlx::query("vacuum analyze saga_view").execute(pool).await.unwrap();
+}
+
+/// The median of nine, after one to warm up.
+async fn median<F: Future<Output = usize>>(ask: impl Fn() -> F) -> (Duration, usize) {
+    let mut found = ask().await;
+    let mut times = Vec::new();
+    for _ in 0..9 {
+        let begun = Instant::now();
+        found = ask().await;
+        times.push(begun.elapsed());
+    }
+    times.sort();
+    (times.get(4).copied().unwrap_or_default(), found)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "makes a million rows and measures; by hand"]
+async fn a_million_sagas_are_listed_and_counted_in_time() {
+    let (pool, _) = database().await;
+    seed(&pool).await;
+    let list = SagaList::new(pool);
+    let now = chrono::DateTime::parse_from_rfc3339("2026-08-20T12:00:00Z").unwrap().to_utc();
+    let mut slow = Vec::new();
+    let indexed = [
+        "",
+        "state = PARKED",
+        "state = OPEN",
+        "state != COMPLETED",
+        "state = COMPENSATED",
+        "state = COMPENSATED and error = OUT_OF_STOCK",
+        "state = PARKED and step = notify",
+        "state = RUNNING and age > 10m",
+        "state = OPEN and amount > 150EUR",
+        "state in (PARKED, PAUSED) and error ~ down",
+        "customer = c4ca4238-a0b9-2382-0dcc-509a6f75849b",
+        "order = 0199c4ca-4238-7000-8000-000000000001",
+        "age < 1h",
+        "age < 1d",
+    ];
+    for query in indexed {
+        let asked = parse(query).unwrap();
+        for order in [Order::Newest, Order::Updated, Order::Amount] {
+            let page = Page { order, after: None, size: 50 };
+            let (time, found) = median(|| async { list.find(&asked, page, now).await.unwrap().0.len() }).await;
+            println!("list  {:>8.1} ms {found:>8}  {order:?} {query}", time.as_secs_f64() * 1e3);
+            // Without a query, only the order of the ids is an index.
+            if time > Duration::from_millis(200) && (order == Order::Newest || !query.is_empty()) {
+                slow.push(format!("{order:?} {query}: {time:?}"));
+            }
+        }
+        let (time, found) = median(|| async {
+            let counted = list.count(&asked, false, now).await.unwrap();
+            counted.0.iter().map(|group| usize::try_from(group.count).unwrap()).sum()
+        })
+        .await;
+        println!("count {:>8.1} ms {found:>8}  {query}", time.as_secs_f64() * 1e3);
+        if time > Duration::from_millis(200) {
+            slow.push(format!("count {query}: {time:?}"));
+        }
+    }
+    for query in ["saga = cancel-order", "amount > 204EUR", "state = COMPLETED"] {
+        let asked = parse(query).unwrap();
+        let begun = Instant::now();
+        let counted = list.count(&asked, true, now).await.unwrap();
+        let count: i64 = counted.0.iter().map(|group| group.count).sum();
+        println!("count {:>8.1} ms {count:>8}  {query} (no index)", begun.elapsed().as_secs_f64() * 1e3);
+    }
+    assert!(slow.is_empty(), "slower than 200 ms: {slow:#?}");
+}

@@ -1,0 +1,129 @@
+//! The list of sagas follows the log, however the log is cut, and answers queries.
+
+use orders::operations::query::parse;
+use orders::projections::sagas::{Order, Page, Row};
+use orders::sagas::{AUTHORIZE_PAYMENT, CAPTURE_PAYMENT, COMMIT_INVENTORY, NOTIFY, RESERVE_INVENTORY};
+use saga::Outcome;
+use uuid::Uuid;
+
+use crate::support::Market;
+
+/// Sagas at every kind of place; their ids in the order of their start.
+async fn busy() -> (Market, Vec<Uuid>) {
+    let market = Market::open().await;
+    let completed = market.place(1, 1_000).await;
+    for step in [RESERVE_INVENTORY, AUTHORIZE_PAYMENT, CAPTURE_PAYMENT, COMMIT_INVENTORY, NOTIFY] {
+        market.done(completed, step).await;
+    }
+    let refused = market.place(1, 2_000).await;
+    market.done(refused, RESERVE_INVENTORY).await;
+    market.rejected(refused, AUTHORIZE_PAYMENT, "CARD_DECLINED").await;
+    market.undone(refused, RESERVE_INVENTORY).await;
+    let paying = market.place(2, 3_000).await;
+    market.done(paying, RESERVE_INVENTORY).await;
+    market.reply(paying, AUTHORIZE_PAYMENT, Outcome::Unknown("PROVIDER_DOWN: away".to_owned())).await;
+    let captured = market.place(2, 4_000).await;
+    for step in [RESERVE_INVENTORY, AUTHORIZE_PAYMENT, CAPTURE_PAYMENT] {
+        market.done(captured, step).await;
+    }
+    (market, vec![completed, refused, paying, captured])
+}
+
+async fn all(market: &Market) -> Vec<Row> {
+    find(market, "", Order::Oldest).await
+}
+
+async fn find(market: &Market, query: &str, order: Order) -> Vec<Row> {
+    let page = Page { order, after: None, size: 100 };
+    market.sagas().find(&parse(query).unwrap(), page, market.clock.now()).await.unwrap().0
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_list_is_the_same_however_the_log_is_cut_into_batches() {
+    let (market, ids) = busy().await;
+    market.project(10_000).await;
+    let at_once = all(&market).await;
+    let usual = market.sagas().usual().await.unwrap();
+    assert_eq!(at_once.iter().map(|row| row.saga_id).collect::<Vec<_>>(), ids);
+    assert!(
+        usual.contains_key(&(AUTHORIZE_PAYMENT.to_owned(), 1))
+            && usual.contains_key(&(RESERVE_INVENTORY.to_owned(), 2))
+    );
+    for batch in [1, 2, 7] {
+        market.project(batch).await;
+        assert_eq!(all(&market).await, at_once, "in batches of {batch}");
+        assert_eq!(market.sagas().usual().await.unwrap(), usual, "in batches of {batch}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_saga_that_is_not_over_shows_what_it_holds() {
+    let (market, _) = busy().await;
+    market.project(3).await;
+    let held: Vec<_> =
+        all(&market).await.iter().map(|row| (row.authorized, row.captured, row.reserved, row.reserved_units)).collect();
+    assert_eq!(held, [(0, 0, 0, 0), (0, 0, 0, 0), (3_000, 0, 3_000, 2), (0, 4_000, 4_000, 2)]);
+    let counted = market.sagas().count(&parse("").unwrap(), false, market.clock.now()).await.unwrap();
+    let sum = |field: fn(&orders::projections::sagas::Group) -> i64| counted.0.iter().map(field).sum::<i64>();
+    assert_eq!(
+        (sum(|g| g.count), sum(|g| g.authorized), sum(|g| g.captured), sum(|g| g.reserved)),
+        (4, 3_000, 4_000, 7_000)
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn queries_find_what_they_mean_and_counts_agree_with_lists() {
+    let (market, ids) = busy().await;
+    market.project(5).await;
+    let customer = Uuid::from_u128(2);
+    for (query, expected) in [
+        ("state = OPEN", vec![2, 3]),
+        ("state != COMPLETED", vec![1, 2, 3]),
+        ("state in (COMPLETED, COMPENSATED)", vec![0, 1]),
+        ("error = CARD_DECLINED", vec![1]),
+        ("error ~ 'down' and state = running", vec![2]),
+        ("step = authorize-payment", vec![2]),
+        ("amount >= 30EUR", vec![2, 3]),
+        ("exposure > 70", vec![3]),
+        ("NOT (amount = 10EUR OR state = COMPENSATED)", vec![2, 3]),
+        ("age > 1h", vec![]),
+        ("age < 1h and saga = place-order@1", vec![0, 1, 2, 3]),
+        (&format!("customer = {customer}"), vec![2, 3]),
+        (&format!("customer = {customer} and amount < 35"), vec![2]),
+        (&format!("id = {}", ids[1]), vec![1]),
+        ("saga = cancel-order", vec![]),
+    ] {
+        let found: Vec<_> = find(&market, query, Order::Oldest).await.into_iter().map(|row| row.saga_id).collect();
+        let expected: Vec<_> = expected.into_iter().map(|index: usize| ids[index]).collect();
+        assert_eq!(found, expected, "{query}");
+        let counted = market.sagas().count(&parse(query).unwrap(), false, market.clock.now()).await.unwrap();
+        let count: i64 = counted.0.iter().map(|group| group.count).sum();
+        assert_eq!(usize::try_from(count).unwrap(), found.len(), "{query}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_in_every_order_hold_each_saga_once() {
+    let (market, ids) = busy().await;
+    market.project(5).await;
+    for order in [Order::Newest, Order::Oldest, Order::Updated, Order::Idle, Order::Amount] {
+        for query in ["", "amount > 1", "state in (COMPLETED, COMPENSATED, RUNNING)"] {
+            let mut page = Page { order, after: None, size: 1 };
+            let mut found = Vec::new();
+            loop {
+                let now = market.clock.now();
+                let (rows, has_more) = market.sagas().find(&parse(query).unwrap(), page, now).await.unwrap();
+                page.after = rows.last().map(|row| (row.key, row.saga_id));
+                found.extend(rows);
+                if !has_more {
+                    break;
+                }
+            }
+            let at_once = find(&market, query, order).await;
+            assert_eq!(found, at_once, "{order:?} {query}");
+            assert_eq!(found.len(), ids.len(), "{order:?} {query}");
+        }
+    }
+    let amounts: Vec<_> = find(&market, "", Order::Amount).await.iter().map(|row| row.amount).collect();
+    assert_eq!(amounts, [4_000, 3_000, 2_000, 1_000]);
+}
