@@ -107,10 +107,11 @@ impl Ground {
             ("FARMERA_ORDERS__PRODUCTS_URL".to_owned(), self.endpoints.products.clone()),
             ("FARMERA_ORDERS__PAYMENT_URL".to_owned(), self.endpoints.payment.clone()),
             ("FARMERA_NOTIFICATION__MAILBOX_DIR".to_owned(), mailbox),
-            // Short, so that what is lost is asked for again within a run, and timers fire.
-            ("FARMERA_ORDERS__INVENTORY_TIMEOUT_MS".to_owned(), "1000".to_owned()),
-            ("FARMERA_ORDERS__PAYMENT_TIMEOUT_MS".to_owned(), "3000".to_owned()),
-            ("FARMERA_ORDERS__NOTIFICATION_TIMEOUT_MS".to_owned(), "1000".to_owned()),
+            // Short, so that what is lost is asked for again within a run, and timers fire; but not so short that a slow
+            // machine is asked again for what it has not had the time to do.
+            ("FARMERA_ORDERS__INVENTORY_TIMEOUT_MS".to_owned(), "3000".to_owned()),
+            ("FARMERA_ORDERS__PAYMENT_TIMEOUT_MS".to_owned(), "5000".to_owned()),
+            ("FARMERA_ORDERS__NOTIFICATION_TIMEOUT_MS".to_owned(), "3000".to_owned()),
             ("FARMERA_PAYMENT__PROVIDER_TIMEOUT_MS".to_owned(), "1000".to_owned()),
             // Few, so that connections that are kept for a while are no growth.
             ("FARMERA_PAYMENT__PROVIDER_CONNECTIONS_MAX".to_owned(), "16".to_owned()),

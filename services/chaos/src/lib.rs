@@ -19,6 +19,7 @@ pub mod checks;
 pub mod cli;
 pub mod ground;
 pub mod load;
+pub mod open;
 pub mod operator;
 pub mod phases;
 pub mod plan;

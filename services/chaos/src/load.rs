@@ -16,8 +16,9 @@ use eventstore::IdSource as _;
 use farmera::clients;
 use farmera::failure::Failure;
 use farmera_proto::orders::v1 as pb;
+use farmera_proto::orders::v1::orders_query_service_client::OrdersQueryServiceClient;
 use farmera_proto::orders::v1::orders_service_client::OrdersServiceClient;
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use tonic::transport::Channel;
@@ -25,6 +26,7 @@ use tonic::{Code, Status};
 use uuid::Uuid;
 
 use crate::chance::Chance;
+use crate::open::{Open, Place};
 use crate::witness::Line;
 
 /// How long a client asks for the same order.
@@ -32,8 +34,6 @@ pub const PATIENCE: Duration = Duration::from_secs(45);
 /// One request.
 const REQUEST_LIMIT: Duration = Duration::from_secs(5);
 const BACKOFF: Duration = Duration::from_millis(100);
-/// Orders asked for at a time.
-const IN_FLIGHT_MAX: usize = 512;
 const LINES_MAX: usize = 4_096;
 /// Cards, and how many of a thousand orders use them.
 const CARDS: [(&str, u64); 6] = [
@@ -67,6 +67,9 @@ pub struct Arguments {
     /// Orders per second.
     #[arg(long)]
     pub rate: u64,
+    /// Orders that may be on their way at a time.
+    #[arg(long)]
+    pub open: usize,
     /// What it chooses follows from this.
     #[arg(long)]
     pub seed: u64,
@@ -79,28 +82,27 @@ pub struct Arguments {
 pub async fn command(arguments: Arguments) -> Result<(), Failure> {
     let log = File::create(&arguments.log).map_err(|error| Failure::Failed(error.to_string()))?;
     let journal = Journal::start(log);
+    let channel = clients::channel(&arguments.orders_url)?;
+    let open = Open::start(OrdersQueryServiceClient::new(channel.clone()), arguments.open);
     let client = Client {
-        orders: OrdersServiceClient::new(clients::channel(&arguments.orders_url)?),
+        orders: OrdersServiceClient::new(channel),
+        open: open.accepted(),
         journal,
         products: arguments.products.into(),
     };
     let mut chance = Chance::new(arguments.seed, "load");
     let mut ticks = interval(Duration::from_secs(1) / u32::try_from(arguments.rate.max(1)).unwrap_or(u32::MAX));
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
-    let slots = Arc::new(Semaphore::new(IN_FLIGHT_MAX));
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut in_flight = JoinSet::new();
     let mut told_to_end = end_of_standard_input();
     for _ in 0..arguments.orders {
-        tokio::select! {
-            _ = ticks.tick() => {}
+        let place = tokio::select! {
+            place = async { ticks.tick().await; open.place().await } => place,
             _ = &mut told_to_end => break,
-        }
-        let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { break };
+        };
+        let Some(place) = place else { break };
         let (client, chance) = (client.clone(), Chance::new(chance.draw(), "order"));
-        in_flight.spawn(async move {
-            client.one_order(chance).await;
-            drop(slot);
-        });
+        in_flight.spawn(client.one_order(chance, place));
         while in_flight.try_join_next().is_some() {}
     }
     while in_flight.join_next().await.is_some() {}
@@ -154,12 +156,13 @@ impl Journal {
 #[derive(Clone)]
 struct Client {
     orders: OrdersServiceClient<Channel>,
+    open: mpsc::Sender<(Uuid, Place)>,
     journal: Journal,
     products: Arc<[Uuid]>,
 }
 
 impl Client {
-    async fn one_order(self, mut chance: Chance) {
+    async fn one_order(self, mut chance: Chance, place: Place) {
         let (request, customer) = (Uuids.next_id(), Uuids.next_id());
         let wish = self.wish(request, customer, &mut chance);
         self.journal.write(Line::Asked { request, customer, token: wish.payment_token.clone() }).await;
@@ -185,6 +188,7 @@ impl Client {
                 }
             }
         };
+        drop(self.open.send((order, place)).await);
         if chance.happens(AGAIN)
             && let Ok(order) = self.place(&wish).await
         {

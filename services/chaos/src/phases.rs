@@ -65,6 +65,17 @@ pub struct Stage {
     pub seed: u64,
 }
 
+/// How much a load client asks for.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    /// Orders at most.
+    pub orders: u64,
+    /// Orders per second at most.
+    pub rate: u64,
+    /// Orders on their way at a time at most.
+    pub open: u64,
+}
+
 /// A load client that runs.
 pub struct Load {
     child: Child,
@@ -164,17 +175,18 @@ impl Stage {
         Err(last)
     }
 
-    /// Starts a load client of `orders` at most.
+    /// Starts a load client.
     ///
     /// # Errors
     /// [`Failure::Setup`]: it cannot be started.
-    pub fn load(&self, phase: &str, orders: u64, rate: u64) -> Result<Load, Failure> {
+    pub fn load(&self, phase: &str, pace: Pace) -> Result<Load, Failure> {
         let log = self.ground.folder.join(format!("load-{phase}.ndjson"));
         let mut command = Command::new(&self.program);
         command
             .args(["load", "--orders-url", &self.ground.endpoints.orders, "--log"])
             .arg(&log)
-            .args(["--orders", &orders.to_string(), "--rate", &rate.to_string(), "--seed", &self.seed.to_string()])
+            .args(["--orders", &pace.orders.to_string(), "--rate", &pace.rate.to_string()])
+            .args(["--open", &pace.open.to_string(), "--seed", &self.seed.to_string()])
             .stdin(Stdio::piped())
             .kill_on_drop(true);
         for product in &self.products {

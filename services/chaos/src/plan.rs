@@ -2,6 +2,7 @@
 
 use clap::Args;
 
+use crate::phases::Pace;
 use crate::weather::BrokerFaults;
 
 /// Counts of a run. The default is the tier of `make chaos`; `--minute` is the one of `make test`.
@@ -11,9 +12,12 @@ pub struct Plan {
     /// Orders placed.
     #[arg(long, default_value_t = 20_000, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
     pub orders: u64,
-    /// Orders per second.
+    /// Orders per second at most.
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=5_000))]
     pub rate: u64,
+    /// Orders on their way at a time at most: whoever is slow is asked for less.
+    #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..=100_000))]
+    pub open: u64,
     /// SIGKILLs of services chosen at random.
     #[arg(long, default_value_t = 200)]
     pub kills: u64,
@@ -50,6 +54,12 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// Load until it is told to end.
+    #[must_use]
+    pub fn steady(&self) -> Pace {
+        Pace { orders: u64::MAX, rate: self.rate, open: self.open }
+    }
+
     /// What befalls the broker.
     #[must_use]
     pub fn broker(&self) -> BrokerFaults {
@@ -68,6 +78,7 @@ impl Plan {
         Self {
             orders: 400,
             rate: 40,
+            open: 200,
             kills: 4,
             crashes: 1,
             nats_kills: 1,

@@ -14,7 +14,7 @@ use crate::chance::Chance;
 use crate::checks::Footprint;
 use crate::ground::{Ground, blocking};
 use crate::operator;
-use crate::phases::{Judgement, Load, Stage};
+use crate::phases::{Judgement, Load, Pace, Stage};
 use crate::plan::Plan;
 use crate::provider::Provider;
 use crate::report::{self, Fault, Finding};
@@ -195,7 +195,7 @@ struct Performance<'a> {
 impl Performance<'_> {
     async fn play(mut self, stage: &mut Stage) -> Result<Outcome, Failure> {
         stage.set_up().await?;
-        let load = stage.load("warm-up", WARM_UP_ORDERS, self.plan.rate)?;
+        let load = stage.load("warm-up", Pace { orders: WARM_UP_ORDERS, ..self.plan.steady() })?;
         self.over(load, stage).await?;
         let judgement = stage.judge(None).await?;
         stage.baseline = Footprint::now(&stage.ground, &stage.services).await?;
@@ -223,6 +223,7 @@ impl Performance<'_> {
             self.wipe_with_open_orders(stage).await?;
         }
         let misbehaved = stage.provider.fired().await?;
+        self.faults.push(Fault::new("(orders placed)", self.plan.orders, self.orders));
         self.faults.push(Fault::new("card processor misbehaved", 1, misbehaved));
         let findings = operator::look(&stage.ground, &stage.program).await?;
         self.findings.extend(findings);
@@ -234,14 +235,14 @@ impl Performance<'_> {
     }
 
     async fn crash_points(&mut self, stage: &mut Stage) -> Result<(), Failure> {
-        let load = stage.load("points", u64::MAX, self.plan.rate)?;
+        let load = stage.load("points", self.plan.steady())?;
         let mut chance = self.name("points");
         let faults = weather::crash_at_every_point(&stage.services, &mut chance, self.plan.crashes).await;
         self.end("death at every point", load, faults, stage).await
     }
 
     async fn broker(&mut self, stage: &mut Stage) -> Result<(), Failure> {
-        let load = stage.load("broker", u64::MAX, self.plan.rate)?;
+        let load = stage.load("broker", self.plan.steady())?;
         let faults = self.plan.broker();
         let chance = self.name("broker");
         let faults = weather::trouble_the_broker(&stage.ground, chance, faults, PAUSE).await?;
@@ -249,14 +250,14 @@ impl Performance<'_> {
     }
 
     async fn database(&mut self, stage: &mut Stage) -> Result<(), Failure> {
-        let load = stage.load("database", u64::MAX, self.plan.rate)?;
+        let load = stage.load("database", self.plan.steady())?;
         let wanted = self.plan.postgres_kills;
         let fired = weather::kill_postgres(&stage.ground, wanted, PAUSE).await?;
         self.end("Postgres killed", load, vec![Fault::new("Postgres killed", wanted, fired)], stage).await
     }
 
     async fn lost_commits(&mut self, stage: &mut Stage) -> Result<(), Failure> {
-        let load = stage.load("commits", u64::MAX, self.plan.rate)?;
+        let load = stage.load("commits", self.plan.steady())?;
         let wanted = self.plan.lost_commits;
         let fired = weather::lose_commits(&stage.ground, wanted, LOST_PAUSE).await;
         self.end("lost answers", load, vec![Fault::new("answer to a COMMIT lost", wanted, fired)], stage).await
@@ -265,7 +266,7 @@ impl Performance<'_> {
     /// The rest of the orders; the kills are spread over the time that they take.
     async fn kills(&mut self, stage: &mut Stage) -> Result<(), Failure> {
         let rest = self.plan.orders.saturating_sub(self.orders).max(self.plan.rate);
-        let mut load = stage.load("kills", rest, self.plan.rate)?;
+        let mut load = stage.load("kills", Pace { orders: rest, ..self.plan.steady() })?;
         let wanted = self.plan.kills;
         let pause = Duration::from_millis((rest * 1_000 / self.plan.rate.max(1)) / wanted.max(1));
         let chance = self.name("kills");
@@ -277,7 +278,7 @@ impl Performance<'_> {
 
     /// The gossip talked all along; it may need a little longer to have said enough.
     async fn rumour(&mut self, stage: &mut Stage, rumour: &Rumour) -> Result<(), Failure> {
-        let load = stage.load("rumour", u64::MAX, self.plan.rate)?;
+        let load = stage.load("rumour", self.plan.steady())?;
         let deadline = Instant::now() + RUMOUR_LIMIT;
         while (rumour.said().0 < self.plan.repeats || rumour.said().1 == 0) && Instant::now() < deadline {
             sleep(POLL).await;
@@ -295,7 +296,7 @@ impl Performance<'_> {
         let wanted = self.plan.open_orders;
         let payment = stage.services.keeper("payment")?.clone();
         payment.hold().await;
-        let mut load = stage.load("scene", wanted, SCENE_RATE)?;
+        let mut load = stage.load("scene", Pace { orders: wanted, rate: SCENE_RATE, open: wanted })?;
         self.over_soon(&mut load, wanted).await;
         let servers = std::sync::Arc::clone(&stage.ground.servers);
         let wiped = blocking(move || {
@@ -358,10 +359,11 @@ impl Performance<'_> {
         Ok(())
     }
 
-    /// Until the load has asked for everything, at twice the time that takes and the clients' patience.
+    /// Until the load has asked for everything, at most four times as long as that takes and the clients' patience: on a
+    /// slow machine it asks for less at a time.
     async fn over_soon(&self, load: &mut Load, orders: u64) {
         let expected = Duration::from_millis(orders * 1_000 / self.plan.rate.max(1));
-        let deadline = Instant::now() + 2 * expected + crate::load::PATIENCE;
+        let deadline = Instant::now() + 4 * expected + crate::load::PATIENCE;
         while !load.is_over() && Instant::now() < deadline {
             sleep(POLL).await;
         }

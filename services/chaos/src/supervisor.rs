@@ -1,12 +1,13 @@
 //! Services as processes of their own: started, killed, started again.
 //!
-//! Each has a keeper, a task that holds the real child. It starts the service anew 50 ms after each death, whoever
+//! Each has a keeper, a task that holds the real child. It starts the service anew 100 ms after each death, whoever
 //! caused it, as a supervisor of production would; and it counts who did.
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -22,10 +23,10 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::ground::Ground;
 
 /// Between a death and the next start.
-const RESTART_DELAY: Duration = Duration::from_millis(50);
+const RESTART_DELAY: Duration = Duration::from_millis(100);
 /// A keeper's answer: it does nothing that takes long.
 const ORDER_LIMIT: Duration = Duration::from_secs(20);
-const POLL: Duration = Duration::from_millis(20);
+const POLL: Duration = Duration::from_millis(10);
 const SIGKILL: i32 = 9;
 
 /// What became of one service's processes.
@@ -44,10 +45,11 @@ pub struct Tally {
 }
 
 enum Order {
-    /// SIGKILL, and start again: with a crash point armed, if one is named. `hold` keeps it down.
-    Kill { armed: Option<(Point, u64)>, hold: bool, done: oneshot::Sender<()> },
+    /// SIGKILL if it runs, and start again: with a crash point armed, if one is named. `hold` keeps it down. Done is
+    /// told whether it ran.
+    Kill { armed: Option<(Point, u64)>, hold: bool, done: oneshot::Sender<bool> },
     /// Start what is held down.
-    Release { done: oneshot::Sender<()> },
+    Release { done: oneshot::Sender<bool> },
 }
 
 /// All services.
@@ -116,9 +118,9 @@ impl Keeper {
         self.tally.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// SIGKILL; it starts again by itself.
-    pub async fn kill(&self) {
-        self.order(|done| Order::Kill { armed: None, hold: false, done }).await;
+    /// SIGKILL; it starts again by itself. False when it did not run.
+    pub async fn kill(&self) -> bool {
+        self.order(|done| Order::Kill { armed: None, hold: false, done }).await
     }
 
     /// SIGKILL; it stays down until [`Keeper::release`].
@@ -131,7 +133,8 @@ impl Keeper {
         self.order(|done| Order::Release { done }).await;
     }
 
-    /// Starts it anew so that it dies at the `nth` pass of `point`. True when it did so within `limit`.
+    /// Starts it anew, unless it has just died and is about to start anyway, so that it dies at the `nth` pass of
+    /// `point`. True when it did so within `limit`.
     pub async fn die_at(&self, point: Point, nth: u64, limit: Duration) -> bool {
         let count = || self.tally().crashes.get(point.name()).copied().unwrap_or(0);
         let before = count();
@@ -146,11 +149,12 @@ impl Keeper {
         false
     }
 
-    async fn order(&self, order: impl FnOnce(oneshot::Sender<()>) -> Order) {
+    async fn order(&self, order: impl FnOnce(oneshot::Sender<bool>) -> Order) -> bool {
         let (done, heard) = oneshot::channel();
-        if self.orders.send(order(done)).await.is_ok() {
-            drop(timeout(ORDER_LIMIT, heard).await);
+        if self.orders.send(order(done)).await.is_err() {
+            return false;
         }
+        timeout(ORDER_LIMIT, heard).await.is_ok_and(|ran| ran.unwrap_or(false))
     }
 }
 
@@ -194,12 +198,11 @@ impl Life {
                     None => return,
                 },
             };
-            match order {
-                None => sleep(RESTART_DELAY).await,
+            let hold = match order {
+                None => false,
                 Some(Order::Release { done }) => {
-                    // It runs; the child is dropped below only when we killed it.
-                    done.send(()).unwrap_or_default();
-                    drop(child.kill().await);
+                    done.send(true).unwrap_or_default();
+                    continue; // the child is dropped, and so killed
                 }
                 Some(Order::Kill { armed: next, hold, done }) => {
                     drop(child.kill().await);
@@ -208,26 +211,34 @@ impl Life {
                         tally.pid = None;
                     });
                     armed = next;
-                    done.send(()).unwrap_or_default();
-                    if hold && !self.held().await {
-                        return;
-                    }
-                    sleep(RESTART_DELAY).await;
+                    done.send(true).unwrap_or_default();
+                    hold
                 }
+            };
+            if !self.rest(hold, &mut armed).await {
+                return;
             }
         }
     }
 
-    /// Until it is released. False when nobody can do that any more.
-    async fn held(&mut self) -> bool {
+    /// Between a death and the next start: a moment, or until it is released. False when nobody can do that any more.
+    async fn rest(&mut self, mut hold: bool, armed: &mut Option<(Point, u64)>) -> bool {
+        let mut moment = pin!(sleep(RESTART_DELAY));
         loop {
-            match self.orders.recv().await {
-                None => return false,
-                Some(Order::Kill { done, .. }) => done.send(()).unwrap_or_default(),
-                Some(Order::Release { done }) => {
-                    done.send(()).unwrap_or_default();
-                    return true;
-                }
+            tokio::select! {
+                () = moment.as_mut(), if !hold => return true,
+                order = self.orders.recv() => match order {
+                    None => return false,
+                    Some(Order::Kill { armed: next, hold: still, done }) => {
+                        *armed = next;
+                        hold |= still;
+                        done.send(false).unwrap_or_default();
+                    }
+                    Some(Order::Release { done }) => {
+                        done.send(true).unwrap_or_default();
+                        return true;
+                    }
+                },
             }
         }
     }

@@ -21,6 +21,10 @@ use crate::supervisor::{Keeper, Supervisor};
 const POINT_LIMIT: Duration = Duration::from_secs(20);
 /// How often it is told, for one death.
 const POINT_TRIES: u64 = 4;
+/// Who is not there cannot be killed; so another one is chosen, so many times as many as there are kills at most.
+const KILL_TRIES_MAX: u64 = 4;
+/// Passes of a point that may be survived: enough that a life between two deaths gets some work done.
+const PASSES_MAX: u64 = 64;
 /// A lost answer has so long to be asked for.
 const LOST_LIMIT: Duration = Duration::from_secs(60);
 /// A trouble of the broker that finds nothing to do is tried again, so many times as many as there are at most.
@@ -28,16 +32,20 @@ const TRIES_MAX: usize = 4;
 const ADMIN_LIMIT: Duration = Duration::from_secs(5);
 const POLL: Duration = Duration::from_millis(20);
 
-/// SIGKILL of services chosen at random, `pause` apart on average.
+/// SIGKILL of services chosen at random, `pause` apart on average. How many ran and were killed.
 pub async fn kill_services(services: &Supervisor, mut chance: Chance, count: u64, pause: Duration) -> u64 {
     let span = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX).saturating_mul(2).max(1);
-    for _ in 0..count {
+    let mut killed = 0;
+    for _ in 0..KILL_TRIES_MAX.saturating_mul(count) {
+        if killed == count {
+            break;
+        }
         sleep(Duration::from_millis(chance.below(span))).await;
         if let Some(keeper) = chance.one_of(services.keepers()) {
-            keeper.kill().await;
+            killed += u64::from(keeper.kill().await);
         }
     }
-    count
+    killed
 }
 
 /// True when only the orders service passes there.
@@ -104,7 +112,7 @@ pub async fn crash_at_every_point(services: &Supervisor, chance: &mut Chance, ea
 async fn crash_lane(keeper: Keeper, points: Vec<Point>, mut chance: Chance) {
     for point in points {
         for round in 0..POINT_TRIES {
-            let nth = if is_rare(point) || round > 0 { 1 } else { 1 + chance.below(8) };
+            let nth = if is_rare(point) || round > 0 { 1 } else { 1 + chance.below(PASSES_MAX) };
             if keeper.die_at(point, nth, POINT_LIMIT).await {
                 break;
             }
