@@ -75,6 +75,9 @@ pub(super) async fn backlog(evidence: &mut Evidence<'_>) -> Result<Found, Failur
         };
         let mut consumers = held.consumers();
         while let Some(consumer) = consumers.try_next().await.map_err(|error| unheard(&error))? {
+            if consumer.config.durable_name.is_none() {
+                continue; // somebody has looked through the stream; the broker removes it by itself
+            }
             found.checked += 1;
             let waiting = consumer.num_pending + consumer.num_ack_pending as u64;
             if waiting > 0 {
