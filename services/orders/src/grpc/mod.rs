@@ -13,14 +13,10 @@ mod replay;
 mod sagas;
 mod timeline;
 mod trace;
+mod whatif;
 
 pub use edge::Edge;
 pub use operating::Operating;
 pub use operator::Operator;
 pub use queries::Queries;
 pub use reads::Reads;
-
-fn not_built() -> tonic::Status {
-    let message = "this service does not answer this question yet";
-    chassis::problem::Problem::new(tonic::Code::Unimplemented, "NOT_BUILT", message).into_status(crate::status::DOMAIN)
-}

@@ -16,11 +16,13 @@ use tonic::{Code, Request, Response, Status};
 use uuid::Uuid;
 
 use super::events::time_of;
+use super::whatif;
 use crate::operations::check::Checker;
 use crate::operations::history::Moment;
 use crate::operations::letters::unreadable;
 use crate::operations::reconcile::Reconciliation;
 use crate::operations::steps::duration;
+use crate::projections::sagas::SagaList;
 use crate::status::DOMAIN;
 
 /// Events read at a time.
@@ -123,9 +125,11 @@ impl ReplayService for Replay {
 
     async fn replay_what_if(
         &self,
-        _request: Request<pb::ReplayWhatIfRequest>,
+        request: Request<pb::ReplayWhatIfRequest>,
     ) -> Result<Response<pb::ReplayWhatIfResponse>, Status> {
-        Err(super::not_built())
+        let (list, library) = (SagaList::new(self.checker.pool.clone()), &self.checker.library);
+        let answer = whatif::replay(request.into_inner(), &*self.store, &list, library, self.clock.now()).await;
+        answer.map(Response::new)
     }
 
     async fn reconcile(

@@ -16,3 +16,4 @@ pub mod reconcile;
 pub mod steps;
 pub mod task;
 pub mod tree;
+pub mod whatif;

@@ -6,3 +6,4 @@ mod acts;
 mod million;
 mod read_model;
 mod support;
+mod whatif;

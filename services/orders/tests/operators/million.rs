@@ -34,7 +34,7 @@ async fn seed(pool: &PgPool) {
          from (
              select n, timestamptz '2026-01-01' + n * interval '20 seconds' as at,
                     case when n % 100 < 88 then 4 when n % 100 < 98 then 5 when n % 100 < 99 then 1
-                         when n % 1000 < 995 then 2 when n % 1000 < 998 then 3 when n % 1000 < 999 then 7 else 6 end as state
+                         when n / 100 % 10 < 5 then 2 when n / 100 % 10 < 8 then 3 when n / 100 % 10 < 9 then 7 else 6 end as state
              from generate_series(1, $1) as n
          ) as made",
     )
