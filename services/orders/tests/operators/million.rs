@@ -1,7 +1,7 @@
 //! With a million sagas in the database. By hand, on a release build:
 //!
 //! ```text
-//! cargo test --release --workspace --test operators -- --ignored --nocapture million
+//! cargo test --release --workspace --test operators -- --ignored --nocapture --test-threads 1
 //! ```
 
 use std::time::{Duration, Instant};
@@ -10,7 +10,16 @@ use orders::operations::query::parse;
 use orders::projections::sagas::{Order, Page, SagaList};
 use sqlx::postgres::PgPool;
 
-use crate::support::database;
+use chassis::scan::{LogScan, ScanPlace};
+use eventstore::{Actor, Category};
+use farmera_proto::saga::v1 as pb;
+use orders::operations::act::Act;
+use orders::operations::check::Checker;
+use orders::operations::plan::Planner;
+use saga_runtime::HoldsInForce;
+use uuid::Uuid;
+
+use crate::support::{Market, database};
 
 const SAGAS: i32 = 1_000_000;
 
@@ -111,4 +120,45 @@ async fn a_million_sagas_are_listed_and_counted_in_time() {
         println!("count {:>8.1} ms {count:>8}  {query} (no index)", begun.elapsed().as_secs_f64() * 1e3);
     }
     assert!(slow.is_empty(), "slower than 200 ms: {slow:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "places ten thousand orders and measures; by hand"]
+async fn a_plan_for_ten_thousand_sagas_is_made_in_time_and_a_log_is_folded_fast() {
+    let market = Market::open().await;
+    for _ in 0..20 {
+        futures::future::join_all((0..500).map(|_| market.place(1, 1_000))).await;
+    }
+    market.project(2_000).await;
+    let planner = Planner {
+        store: market.store.clone(),
+        list: market.sagas(),
+        library: std::sync::Arc::clone(&market.library),
+        holds: HoldsInForce::new(),
+    };
+    let (selection, actor) =
+        (pb::Selection { query: "state = RUNNING".to_owned(), ..Default::default() }, Actor::new("operator:ana"));
+    let (time, planned) = median(|| async {
+        let (now, reason) = (market.clock.now(), "why".to_owned());
+        let plan = planner.plan(pb::Act::default(), &Act::Cancel, &selection, reason, &actor, now).await.unwrap();
+        usize::try_from(plan.effective).unwrap()
+    })
+    .await;
+    println!("plan  {:>8.1} ms {planned:>8}", time.as_secs_f64() * 1e3);
+    assert_eq!(planned, 10_000);
+    assert!(time < Duration::from_secs(5), "{time:?}");
+
+    let checker = Checker { pool: market.pool.clone(), library: std::sync::Arc::clone(&market.library) };
+    let scan = LogScan::new(std::sync::Arc::clone(&market.store));
+    let categories = ["order", "saga", "holds"].map(Category::new);
+    let (begun, mut events, mut found, mut after) = (Instant::now(), 0, 0, ScanPlace::before(Uuid::nil()));
+    loop {
+        let page = scan.page(&after, &categories, 10_000).await.unwrap();
+        let Some(last) = page.last() else { break };
+        after = ScanPlace::after(last);
+        events += page.len();
+        found += checker.check(&page, market.clock.now()).await.unwrap().len();
+    }
+    let a_second = f64::from(u32::try_from(events).unwrap()) / begun.elapsed().as_secs_f64();
+    println!("check {events} events, {a_second:.0} a second, {found} findings");
 }

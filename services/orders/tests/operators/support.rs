@@ -101,8 +101,17 @@ impl Market {
         self.input(saga_id, reply).await.unwrap();
     }
 
+    /// The whole log of a category.
     pub async fn log(&self, category: &'static str) -> Vec<Recorded> {
-        self.store.read_log(Cursor::START, &[Category::new(category)], 10_000).await.unwrap()
+        let mut events: Vec<Recorded> = Vec::new();
+        loop {
+            let after = events.last().map_or(Cursor::START, |event| event.cursor);
+            let page = self.store.read_log(after, &[Category::new(category)], 10_000).await.unwrap();
+            if page.is_empty() {
+                return events;
+            }
+            events.extend(page);
+        }
     }
 
     /// Brings the read models up to date, `batch` events at a time, from nothing.
