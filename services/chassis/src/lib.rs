@@ -7,7 +7,7 @@
 //! * [`clock`]: the only place that reads a clock or makes an id;
 //! * [`database`]: how every connection to Postgres is set up;
 //! * [`broker`], [`relay`], [`reactor`]: committed events out to JetStream, messages in from it;
-//! * [`transport`]: whether the broker still holds what it acknowledged;
+//! * [`transport`]: whether the broker still holds what it acknowledged, `canary`: whether it takes a message at all;
 //! * [`projection`]: read models that follow the log;
 //! * [`grpc`], [`problem`], [`page`]: servers, clients, errors that say what to do, lists;
 //! * [`held_back`], [`health`], [`admin`], [`telemetry`]: what an operator sees.
@@ -16,6 +16,7 @@
 
 pub mod admin;
 pub mod broker;
+mod canary;
 pub mod clock;
 pub mod coalesce;
 pub mod config;

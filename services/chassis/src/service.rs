@@ -29,7 +29,7 @@ use crate::scan::LogScan;
 use crate::schema::Schema;
 use crate::shutdown::Shutdown;
 use crate::tasks::Tasks;
-use crate::{grpc, problem};
+use crate::{canary, grpc, problem};
 
 /// What a service shares with the others of its process.
 #[derive(Clone, Debug)]
@@ -114,6 +114,8 @@ impl Service {
             log: health.component(format!("{name}/log")),
         };
         tasks.spawn("postgres probe", probe.run(shutdown.clone()));
+        let canary = health.component(format!("{name}/canary"));
+        tasks.spawn("canary", canary::run(name, broker.clone(), canary, shutdown.clone()));
         let drain_limit = common.drain_limit;
         let ids = Arc::new(Uuids);
         Ok(Self {

@@ -29,7 +29,7 @@ impl Said {
             let line = line.strip_prefix(mark)?;
             // A part's name has blanks, its state begins with `ok` or a reason; what is asked for is told apart by kind.
             let (service, rest) = line.split_once('/')?;
-            let kinds = ["postgres", "log", "nats", "relay", "delivery", "grpc"];
+            let kinds = ["postgres", "log", "nats", "canary", "relay", "delivery"];
             let kind = kinds.iter().find(|kind| rest.starts_with(**kind)).map(|kind| (*kind).to_owned());
             let named = ["projection", "consumer"].iter().find(|kind| rest.starts_with(**kind));
             let two = named.map(|_| rest.split(' ').take(2).collect::<Vec<_>>().join(" "));
@@ -93,7 +93,7 @@ fn of(all: &BTreeSet<String>, kinds: &[&str]) -> BTreeSet<String> {
     all.iter().filter(is).cloned().collect()
 }
 
-const NEED_BROKER: [&str; 3] = ["nats", "relay", "consumer"];
+const NEED_BROKER: [&str; 4] = ["nats", "canary", "relay", "consumer"];
 const NEED_DATABASE: [&str; 4] = ["postgres", "relay", "projection", "delivery"];
 
 #[tokio::test(flavor = "multi_thread")]
@@ -133,6 +133,25 @@ async fn every_part_that_needs_the_database_is_named_while_it_is_away_or_not_as_
     stack.servers().kill_postgres();
     until(&stack, "without a database", |said| said.down().is_superset(&lost)).await;
     stack.servers().start_postgres().unwrap();
+    is_ready_again(&stack).await;
+    stack.stop().await;
+}
+
+/// The connection stands, and the broker takes nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_is_there_and_takes_no_message_is_found_out_and_so_is_its_recovery() {
+    let stack = stack().await;
+    is_ready_again(&stack).await;
+    let client = async_nats::connect(stack.servers().nats_url()).await.unwrap();
+    let jetstream = async_nats::jetstream::new(client);
+    let mut stream = jetstream.get_stream("FARMERA_CANARY").await.unwrap();
+    let sound = stream.info().await.unwrap().config.clone();
+    jetstream.update_stream(async_nats::jetstream::stream::Config { sealed: true, ..sound }).await.unwrap();
+    for service in SERVICES {
+        says(&stack, &format!("{service}/canary"), "").await;
+    }
+    assert!(!readyz(&stack).await.down().contains("orders/nats"), "the connection is not what is wrong");
+    jetstream.delete_stream("FARMERA_CANARY").await.unwrap();
     is_ready_again(&stack).await;
     stack.stop().await;
 }
