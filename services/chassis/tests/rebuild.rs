@@ -171,13 +171,14 @@ async fn a_rebuild_that_dies_leaves_a_schema_that_the_next_one_drops_and_a_secon
     .await;
     {
         let dying = Rebuild { projection: &projection, url: &url, batch: 1, progress: &progress }.check();
+        let mut dying = std::pin::pin!(dying);
         tokio::select! {
-            ended = dying => panic!("it was over too soon: {ended:?}"),
-            second = async {
-                half_way.wait_for(|reached| *reached).await.unwrap();
-                rebuild(&url, None).await
-            } => assert!(matches!(second, Err(RebuildError::Busy)), "{second:?}"),
+            ended = &mut dying => panic!("it was over too soon: {ended:?}"),
+            reached = half_way.wait_for(|reached| *reached) => drop(reached.unwrap()),
         }
+        // Half way, it stands still: nobody polls it any more.
+        let second = rebuild(&url, None).await;
+        assert!(matches!(second, Err(RebuildError::Busy)), "{second:?}");
     }
     assert!(seen.load(Ordering::Relaxed) < 400);
     assert_eq!(count(&url, "select count(*) from apple_view").await, 0);
