@@ -42,7 +42,7 @@ pub enum Command {
     /// List timers, and move or freeze them by plan.
     #[command(subcommand)]
     Timer(timer::Command),
-    /// List what is held back on purpose.
+    /// Hold a participant or a step back on purpose, and let go again by and by.
     #[command(subcommand)]
     Hold(hold::Command),
     /// Look at messages that nobody could handle, and redrive or discard them by plan.

@@ -145,8 +145,7 @@ fn show(definition: &pb::Definition, out: &mut Out) -> Result<(), Failure> {
         let names: Vec<_> = stage.steps.iter().map(|step| harmless(&step.name)).collect();
         out.line(format!("at the same time: {}", names.join(", ")))?;
     }
-    tell(format!("as a picture: sagactl def graph {name}; its sagas: sagactl saga list -q 'saga = {name}'"));
-    Ok(())
+    out.tell(format!("as a picture: sagactl def graph {name}; its sagas: sagactl saga list -q 'saga = {name}'"))
 }
 
 async fn all(session: &Session) -> Result<Vec<pb::Definition>, Failure> {

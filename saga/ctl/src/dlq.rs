@@ -251,7 +251,7 @@ async fn show(id: &str, session: &mut Session) -> Result<(), Failure> {
     }
     out.line(format!("body\n{}", harmless_lines(&letter.body)))?;
     if let Some(saga) = letter.key.strip_prefix("saga/") {
-        tell(format!("Next: sagactl saga explain {}", harmless(saga)));
+        out.tell(format!("Next: sagactl saga explain {}", harmless(saga)))?;
     }
     Ok(())
 }

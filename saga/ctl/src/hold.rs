@@ -1,21 +1,96 @@
 //! `sagactl hold`: what is held back on purpose.
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 use farmera_proto::saga::v1 as pb;
 use farmera_proto::saga::v1::list_holds_response::Hold;
 
+use crate::act::parse_rate;
 use crate::failure::Failure;
+use crate::output::paint::Tone;
 use crate::output::table::{Cell, Column};
-use crate::output::words::{age, grouped, length, or_dash, time};
+use crate::output::words::{age, counted, grouped, length, or_dash, parse_length, time, timestamp};
 use crate::output::{Listed, tell};
+use crate::saga::moment::{Moment, parse_moment};
 use crate::session::Session;
 
-/// What can be asked about holds.
+/// What a release does unless it is said otherwise, as soon as a part of its pace is.
+const PACE: pb::ReleasePace = pb::ReleasePace { canary: 1, rate: 10, failures_max: 3 };
+
+/// What can be done with holds.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// List holds.
     List,
+    /// Hold a participant or a step: sagas that come to it wait there, without spending tries or time.
+    Set(Set),
+    /// Let those who wait go: a few first, then so many a second; too many failures stop it.
+    Release(Release),
+}
+
+/// What to hold, and for how long.
+#[derive(Args, Debug)]
+pub struct Set {
+    /// A participant (payment), or a step (place-order/authorize-payment).
+    pub target: String,
+    /// Why; becomes part of the hold's history.
+    #[arg(long, value_name = "TEXT")]
+    pub reason: String,
+    /// Release it by itself at this time (18:00, 2026-11-26T18:00:00Z; UTC).
+    #[arg(long, value_name = "TIME", value_parser = parse_moment, conflicts_with = "for_")]
+    pub until: Option<Moment>,
+    /// Release it by itself after this long.
+    #[arg(long = "for", value_name = "TIME", value_parser = parse_length)]
+    pub for_: Option<Duration>,
+    /// How those who wait are let go then.
+    #[command(flatten)]
+    pub pace: Pace,
+    /// Say how many sagas are there now, change nothing.
+    #[arg(long)]
+    pub plan: bool,
+}
+
+/// What to release.
+#[derive(Args, Debug)]
+pub struct Release {
+    /// What is held, as `hold list` names it.
+    pub target: String,
+    /// Why; becomes part of the hold's history.
+    #[arg(long, value_name = "TEXT")]
+    pub reason: String,
+    /// How those who wait are let go.
+    #[command(flatten)]
+    pub pace: Pace,
+    /// Say how many sagas would go, change nothing.
+    #[arg(long)]
+    pub plan: bool,
+}
+
+/// How those who wait at a hold are let go.
+#[derive(Args, Clone, Copy, Debug, Default)]
+pub struct Pace {
+    /// So many a second, such as 10/s.
+    #[arg(long, value_name = "N/s", value_parser = parse_rate)]
+    pub rate: Option<u32>,
+    /// First so many alone; nobody follows before it is known what became of them.
+    #[arg(long, value_name = "N")]
+    pub canary: Option<u32>,
+    /// Stop when so many got no answer.
+    #[arg(long, value_name = "N")]
+    pub max_failures: Option<u32>,
+}
+
+impl Pace {
+    fn to_contract(self) -> Option<pb::ReleasePace> {
+        let is_said = self.rate.is_some() || self.canary.is_some() || self.max_failures.is_some();
+        is_said.then(|| pb::ReleasePace {
+            canary: self.canary.unwrap_or(PACE.canary),
+            rate: self.rate.unwrap_or(PACE.rate),
+            failures_max: self.max_failures.unwrap_or(PACE.failures_max),
+        })
+    }
 }
 
 impl Listed for Hold {
@@ -27,6 +102,9 @@ impl Listed for Hold {
         Column::left("ACTOR"),
         Column::left("REASON"),
         Column::right("AGE"),
+        Column::right("LET-GO").wide(),
+        Column::right("ANSWERED").wide(),
+        Column::right("FAILED").wide(),
     ];
 
     fn name(&self) -> String {
@@ -38,29 +116,96 @@ impl Listed for Hold {
             || "released".to_owned(),
             |until| format!("in {}", length((until - now).to_std().unwrap_or_default())),
         );
+        let state = if self.releasing { ("RELEASING", Tone::Good) } else { ("HELD", Tone::Uneasy) };
         vec![
             self.target.as_str().into(),
-            if self.releasing { format!("releasing, {} let go", self.let_go) } else { "standing".to_owned() }.into(),
+            Cell::toned(state.0, state.1),
             until.into(),
             grouped(self.sagas).into(),
             or_dash(&self.actor).into(),
             or_dash(&self.reason).into(),
             age(time(self.since.as_ref()), now).into(),
+            self.let_go.to_string().into(),
+            self.worked.to_string().into(),
+            self.failed.to_string().into(),
         ]
     }
 }
 
-/// Asks and prints.
+/// Does it.
 ///
 /// # Errors
 /// [`Failure`] of the server.
 pub async fn command(command: Command, session: &mut Session) -> Result<(), Failure> {
-    let Command::List = command;
+    match command {
+        Command::List => list(session).await,
+        Command::Set(wanted) => set(wanted, session).await,
+        Command::Release(wanted) => release(wanted, session).await,
+    }
+}
+
+async fn list(session: &mut Session) -> Result<(), Failure> {
     let server = session.server()?;
     let answer = server.ask(server.machinery().list_holds(pb::ListHoldsRequest {})).await?;
     session.out.list(&answer.holds)?;
-    if answer.holds.is_empty() && session.out.is_for_people() {
-        tell("no holds: every step is asked for as soon as it is its turn");
+    if session.out.is_for_people() {
+        let next = "Next: sagactl hold release NAME --reason WHY --plan";
+        let none = "no holds: every step is asked for as soon as it is its turn";
+        tell(if answer.holds.is_empty() { none } else { next });
     }
     Ok(())
+}
+
+async fn set(wanted: Set, session: &mut Session) -> Result<(), Failure> {
+    let server = session.server()?;
+    let now = session.out.now;
+    let until = match (wanted.until.map(|moment| moment.on(now.date_naive())), wanted.for_) {
+        (Some(Moment::Time(until)), _) => Some(until),
+        (Some(Moment::Version(_) | Moment::TimeOfDay(_)), _) => {
+            return Err(Failure::Usage("--until is a time, such as 18:00 or 2026-11-26T18:00:00Z (UTC)".to_owned()));
+        }
+        (None, Some(length)) => Some(now + length),
+        (None, None) => None,
+    };
+    let target = wanted.target;
+    let request = pb::PlaceHoldRequest {
+        target: target.clone(),
+        reason: wanted.reason,
+        until: until.map(timestamp),
+        pace: wanted.pace.to_contract(),
+        validate_only: wanted.plan,
+    };
+    let answer = server.ask(server.operators().place_hold(request)).await?;
+    if session.out.whole(&target, &answer)? {
+        return Ok(());
+    }
+    let there = counted(answer.sagas, "saga");
+    if wanted.plan {
+        session.out.line(format!("would hold {target}: {there} there now; do it: the same without --plan"))
+    } else {
+        session.out.line(format!("hold/{target} set: {there} there now"))?;
+        session.out.tell(format!("let go: sagactl hold release {target} --reason WHY --plan"))
+    }
+}
+
+async fn release(wanted: Release, session: &mut Session) -> Result<(), Failure> {
+    let server = session.server()?;
+    let target = wanted.target;
+    let request = pb::ReleaseHoldRequest {
+        target: target.clone(),
+        reason: wanted.reason,
+        pace: wanted.pace.to_contract(),
+        validate_only: wanted.plan,
+    };
+    let answer = server.ask(server.operators().release_hold(request)).await?;
+    if session.out.whole(&target, &answer)? {
+        return Ok(());
+    }
+    let waiting = counted(answer.sagas, "saga");
+    if wanted.plan {
+        session.out.line(format!("would let {waiting} go from {target}; do it: the same without --plan"))
+    } else {
+        session.out.line(format!("hold/{target} is being released: {waiting} wait"))?;
+        session.out.tell("how far it is: sagactl hold list -o wide")
+    }
 }

@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::cli::Cli;
 use crate::failure::Failure;
 use crate::output::tell;
-use crate::output::words::harmless;
+use crate::output::words::{harmless, or_dash};
 use crate::session::Session;
 
 /// The first number of the contract that this program speaks.
@@ -43,6 +43,7 @@ PREVIEW, THEN ACT
   cancel undoes what is done; abandon ends it as it stands and undoes nothing
   sagactl op list; op watch ID; op stop ID --reason WHY; op approve HASH (a second person)
   sagactl timer shift -q 'step = authorize-payment' --by 2h --reason 'provider is slow' --plan
+  sagactl hold set payment --for 2h --reason 'processor is away' --plan; hold release payment --reason WHY --plan
   sagactl dlq redrive --group GROUP --reason 'fixed in 1.2' --plan
 
 LOOK BACK, LOOK ELSEWHERE
@@ -147,6 +148,8 @@ pub async fn version(arguments: VersionArguments, session: &mut Session) -> Resu
         if let Some(info) = &versions.server {
             let (service, version) = (harmless(&info.service), harmless(&info.version));
             session.out.line(format!("{service} {version} (contract {})", harmless(&info.contract)))?;
+            let (actor, above) = (or_dash(&info.actor), info.approval_above);
+            session.out.line(format!("you act as {actor}; plans for more than {above} sagas need a second person"))?;
         }
     }
     match versions.server {

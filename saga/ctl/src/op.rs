@@ -4,7 +4,7 @@ use clap::Subcommand;
 use farmera_proto::saga::v1 as pb;
 use farmera_proto::saga::v1::act::Kind;
 
-use crate::act::operation::watch;
+use crate::act::operation::{Interruption, watch};
 use crate::act::plan::{command_of, lines, short};
 use crate::act::selection::bare;
 use crate::failure::Failure;
@@ -61,7 +61,7 @@ pub async fn command(command: Command, session: &mut Session) -> Result<(), Fail
     match command {
         Command::List { limit } => list(limit, session).await,
         Command::Show { id } => show(bare(&id, "op/"), session).await,
-        Command::Watch { id } => watch(bare(&id, "op/"), &server, session).await,
+        Command::Watch { id } => watch(bare(&id, "op/"), Interruption::listen()?, &server, session).await,
         Command::Stop { id, reason } => {
             let request = pb::StopOperationRequest { operation_id: bare(&id, "op/").to_owned(), reason };
             let stopped = server.ask(server.operators().stop_operation(request)).await?.operation.unwrap_or_default();

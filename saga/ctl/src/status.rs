@@ -11,6 +11,10 @@ use crate::output::words::harmless;
 /// Reasons that mean: what you saw is not what is there.
 const MOVED: [&str; 2] = ["PLAN_STALE", "PLAN_EXPIRED"];
 
+/// The reason of a plan that this caller may not apply alone.
+const APPROVAL_REQUIRED: &str = "APPROVAL_REQUIRED";
+/// The reason of a call that does not say who acts.
+const ACTOR_REQUIRED: &str = "ACTOR_REQUIRED";
 /// The reason of a query that means nothing; its metadata has the byte offset of the mistake.
 const INVALID_QUERY: &str = "INVALID_QUERY";
 
@@ -91,6 +95,9 @@ fn failure(code: Code, reason: &str, line: String) -> Failure {
     if MOVED.contains(&reason) {
         return Failure::Conflict(line);
     }
+    if reason == APPROVAL_REQUIRED {
+        return Failure::Denied(line);
+    }
     match code {
         Code::InvalidArgument | Code::OutOfRange => Failure::Usage(line),
         Code::NotFound => Failure::NotFound(line),
@@ -104,8 +111,11 @@ fn failure(code: Code, reason: &str, line: String) -> Failure {
 }
 
 fn advice(code: Code, reason: &str) -> &'static str {
-    if MOVED.contains(&reason) {
-        return "look at a new plan: the same command with --plan";
+    match reason {
+        _ if MOVED.contains(&reason) => return "look at a new plan: the same command with --plan",
+        APPROVAL_REQUIRED => return "a second person: sagactl op approve HASH",
+        ACTOR_REQUIRED => return "say who acts: --actor NAME, SAGACTL_ACTOR, or the context's actor",
+        _ => {}
     }
     match code {
         Code::InvalidArgument if reason == INVALID_QUERY => "`sagactl cheat` shows how queries are written",
@@ -114,10 +124,9 @@ fn advice(code: Code, reason: &str) -> &'static str {
         Code::Unavailable | Code::ResourceExhausted | Code::Aborted | Code::DeadlineExceeded => "try again",
         Code::Internal | Code::Unknown | Code::DataLoss => "see the service's log",
         Code::Unimplemented => "the service is of another version than this program: `sagactl version`",
-        Code::PermissionDenied => "another actor may: --actor, or a context with other credentials",
         Code::Unauthenticated => "renew the credentials: --token-file, or the context's token_file",
         // The message of a refused rule says what to do.
-        Code::Ok | Code::Cancelled | Code::AlreadyExists | Code::FailedPrecondition => "",
+        Code::Ok | Code::Cancelled | Code::AlreadyExists | Code::FailedPrecondition | Code::PermissionDenied => "",
     }
 }
 

@@ -14,6 +14,7 @@ use crate::output::paint::Tone;
 use crate::output::table::{Cell, Column};
 use crate::output::words::{length, or_dash, parse_length, time};
 use crate::output::{Listed, Listing, tell};
+use crate::saga::AtStep;
 use crate::saga::list::rest;
 use crate::saga::state::{state_name, state_tone};
 use crate::session::Session;
@@ -32,6 +33,8 @@ pub enum Command {
     },
     /// Move what is due.
     Shift(Shift),
+    /// Take the timer of a step away, or the saga's deadline.
+    Cancel(AtStep),
     /// Let nothing become due until it is thawed.
     Freeze(Plain),
     /// Let what is frozen become due again.
@@ -55,6 +58,9 @@ pub struct Shift {
     /// By how much: 2h is later, -2h is sooner.
     #[arg(long, value_name = "TIME", value_parser = parse_shift, allow_hyphen_values = true, required_unless_present = "apply")]
     pub by: Option<By>,
+    /// Only of this step; of all steps and the saga's deadline unless said otherwise.
+    #[arg(long)]
+    pub step: Option<String>,
     /// Of which sagas.
     #[command(flatten)]
     pub sagas: Sagas,
@@ -131,9 +137,13 @@ impl Listed for pb::Timer {
 pub async fn command(command: Command, session: &mut Session) -> Result<(), Failure> {
     match command {
         Command::List { overdue, limit } => list(overdue, limit, session).await,
-        Command::Shift(Shift { by, sagas, course }) => {
+        Command::Cancel(AtStep { step, sagas, course }) => {
+            act::run(Wanted::at_step("timer cancel", Kind::CancelTimer, step), sagas.selection(), course, session).await
+        }
+        Command::Shift(Shift { by, step, sagas, course }) => {
             let shift = by.map(By::to_contract);
-            let act = pb::Act { kind: Kind::ShiftTimer.into(), shift, ..pb::Act::default() };
+            let step = step.unwrap_or_default();
+            let act = pb::Act { kind: Kind::ShiftTimer.into(), step, shift, ..pb::Act::default() };
             act::run(Wanted { command: "timer shift", act }, sagas.selection(), course, session).await
         }
         Command::Freeze(Plain { sagas, course }) => {

@@ -12,6 +12,7 @@ use clap::Args;
 use farmera_proto::saga::v1 as pb;
 use farmera_proto::saga::v1::act::Kind;
 
+use crate::act::operation::Interruption;
 use crate::connection::Server;
 use crate::failure::Failure;
 use crate::output::tell;
@@ -45,7 +46,10 @@ pub struct Course {
 }
 
 /// `5/s` or `5`.
-fn parse_rate(text: &str) -> Result<u32, String> {
+///
+/// # Errors
+/// A line saying what is expected.
+pub fn parse_rate(text: &str) -> Result<u32, String> {
     let number = text.strip_suffix("/s").unwrap_or(text);
     number
         .parse()
@@ -146,6 +150,7 @@ async fn apply(
         canary: course.canary.unwrap_or(0),
         failures_max: course.max_failures.unwrap_or(0),
     };
+    let interruption = Interruption::listen()?;
     let begun = server.ask(server.operators().apply_plan(request)).await?.operation.unwrap_or_default();
     tell(format!(
         "op/{} started by {} (plan {}). Ctrl-C stops watching, not the job; stop: sagactl op stop {} --reason WHY",
@@ -161,7 +166,7 @@ async fn apply(
         }
         return Ok(());
     }
-    operation::watch(&begun.id, server, session).await
+    operation::watch(&begun.id, interruption, server, session).await
 }
 
 /// True when a person can be asked.

@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use farmera_proto::saga::v1 as pb;
 use farmera_proto::saga::v1::act::Kind;
 use farmera_proto::saga::v1::operation::State;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::connection::Server;
 use crate::failure::Failure;
@@ -82,18 +83,36 @@ impl Listed for pb::Operation {
     }
 }
 
+/// Hears Ctrl-C from the moment it is made.
+pub struct Interruption(Signal);
+
+impl Interruption {
+    /// Listens from now on.
+    ///
+    /// # Errors
+    /// [`Failure::Failed`] when the system refuses.
+    pub fn listen() -> Result<Self, Failure> {
+        let unheard = |error| Failure::Failed(format!("cannot listen for Ctrl-C: {error}"));
+        signal(SignalKind::interrupt()).map(Self).map_err(unheard)
+    }
+}
+
 /// Watches an operation to its end. Ctrl-C stops watching, not the job.
 ///
 /// # Errors
 /// [`Failure::Partly`] when not everything succeeded, [`Failure::Failed`] when nothing did,
 /// [`Failure::Unavailable`] when the server stays away: the job goes on when it is back.
-pub async fn watch(id: &str, server: &Server, session: &mut Session) -> Result<(), Failure> {
+pub async fn watch(
+    id: &str,
+    mut interruption: Interruption,
+    server: &Server,
+    session: &mut Session,
+) -> Result<(), Failure> {
     let mut drawn = Progress::new(session);
     let ended = tokio::select! {
         ended = until_over(id, server, &mut drawn) => ended,
-        interrupted = tokio::signal::ctrl_c() => {
+        _ = interruption.0.recv() => {
             drawn.end();
-            drop(interrupted);
             return Err(Failure::Interrupted(format!(
                 "no longer watching; op/{id} goes on. Watch again: sagactl op watch {id}"
             )));

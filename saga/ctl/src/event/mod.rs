@@ -36,8 +36,8 @@ pub enum Command {
     },
     /// Print one event whole.
     Get {
-        /// Its id.
-        id: String,
+        /// Its place, such as saga/ID@7; or its id, for which the whole log is looked through.
+        event: String,
     },
     /// Print events of the past that match.
     Grep {
@@ -130,7 +130,7 @@ impl Listed for pb::Event {
     ];
 
     fn name(&self) -> String {
-        self.id.clone()
+        format!("{}/{}@{}", self.category, self.stream_id, self.version)
     }
 
     fn cells(&self, now: DateTime<Utc>) -> Vec<Cell> {
@@ -153,19 +153,28 @@ impl Listed for pb::Event {
 pub async fn command(command: Command, session: &mut Session) -> Result<(), Failure> {
     match command {
         Command::Tail { last, filter } => tail(last, &filter, session).await,
-        Command::Get { id } => get(id, session).await,
+        Command::Get { event } => get(&event, session).await,
         Command::Grep { limit, filter, span } => grep(limit, &filter, span, session).await,
         Command::Export(export) => export::command(export, session).await,
     }
 }
 
-async fn get(event_id: String, session: &mut Session) -> Result<(), Failure> {
+/// `saga/0199…@7` is a place in a stream; anything else is an event's id.
+fn named(event: &str) -> Result<pb::GetEventRequest, Failure> {
+    let Some((category, place)) = event.split_once('/') else {
+        return Ok(pb::GetEventRequest { event_id: event.to_owned(), ..pb::GetEventRequest::default() });
+    };
+    let place = place.split_once('@').and_then(|(stream_id, version)| Some((stream_id, version.parse().ok()?)));
+    let (stream_id, version) = place.ok_or_else(|| {
+        Failure::Usage(format!("{event:?} is no place in a stream; expected one such as saga/ID@7, or an event's id"))
+    })?;
+    let (category, stream_id) = (category.to_owned(), stream_id.to_owned());
+    Ok(pb::GetEventRequest { category, stream_id, version, ..pb::GetEventRequest::default() })
+}
+
+async fn get(event: &str, session: &mut Session) -> Result<(), Failure> {
     let server = session.server()?;
-    let event = server
-        .ask(server.events().get_event(pb::GetEventRequest { event_id, ..pb::GetEventRequest::default() }))
-        .await?
-        .event
-        .unwrap_or_default();
+    let event = server.ask(server.events().get_event(named(event)?)).await?.event.unwrap_or_default();
     let out = &mut session.out;
     if out.whole(&event.id, &event)? {
         return Ok(());
@@ -211,7 +220,7 @@ async fn grep(limit: u64, filter: &Filter, span: Span, session: &mut Session) ->
     listing.end(&mut session.out)?;
     if session.out.is_for_people() {
         tell(format!(
-            "{} of {} looked at. One of them whole: sagactl event get ID",
+            "{} of {} looked at. One of them whole: sagactl event get saga/ID@VERSION",
             counted(found, "event"),
             looked_at.max(found)
         ));

@@ -91,12 +91,30 @@ impl Out {
         writeln!(self.sink, "{}", text.as_ref()).map_err(|error| unwritten(&error))
     }
 
+    /// Begins a new screen.
+    ///
+    /// # Errors
+    /// As [`Out::line`].
+    pub fn clear(&mut self) -> Result<(), Failure> {
+        write!(self.sink, "\u{1b}[H\u{1b}[2J").map_err(|error| unwritten(&error))
+    }
+
     /// Writes everything out.
     ///
     /// # Errors
     /// As [`Out::line`].
     pub fn flush(&mut self) -> Result<(), Failure> {
         self.sink.flush().map_err(|error| unwritten(&error))
+    }
+
+    /// Tells the person something that is no data, behind the data so far.
+    ///
+    /// # Errors
+    /// As [`Out::line`].
+    pub fn tell(&mut self, text: impl AsRef<str>) -> Result<(), Failure> {
+        self.flush()?;
+        tell(text);
+        Ok(())
     }
 
     /// `text` in a colour.

@@ -72,6 +72,7 @@ pub fn length(length: Duration) -> String {
     let seconds = length.as_secs();
     match seconds {
         0 => format!("{}ms", length.as_millis()),
+        1..60 if length.subsec_millis() == 0 => format!("{seconds}s"),
         1..60 => format!("{seconds}.{:03}s", length.subsec_millis()),
         60..3_600 => format!("{}m{:02}s", seconds / 60, seconds % 60),
         3_600..172_800 => format!("{}h{:02}m", seconds / 3_600, seconds / 60 % 60),
@@ -173,8 +174,8 @@ mod tests {
     fn ages_have_one_unit_and_lengths_two() {
         let seconds = [0, 59, 60, 3_599, 3_600, 172_799, 172_800];
         assert_eq!(seconds.map(|s| rough(Duration::from_secs(s))), ["0s", "59s", "1m", "59m", "1h", "47h", "2d"]);
-        let lengths = [31, 1_204, 184_000, 6_720_000].map(|ms| length(Duration::from_millis(ms)));
-        assert_eq!(lengths, ["31ms", "1.204s", "3m04s", "1h52m"]);
+        let lengths = [31, 5_000, 1_204, 184_000, 6_720_000].map(|ms| length(Duration::from_millis(ms)));
+        assert_eq!(lengths, ["31ms", "5s", "1.204s", "3m04s", "1h52m"]);
     }
 
     #[test]

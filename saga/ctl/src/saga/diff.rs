@@ -5,7 +5,6 @@ use farmera_proto::saga::v1 as pb;
 
 use crate::failure::Failure;
 use crate::output::paint::Tone;
-use crate::output::tell;
 use crate::output::words::harmless;
 use crate::session::Session;
 
@@ -50,7 +49,7 @@ pub async fn command(diff: Diff, session: &mut Session) -> Result<(), Failure> {
         }
     }
     if answer.changes.is_empty() {
-        tell("nothing changed");
+        out.tell("nothing changed")?;
     }
     Ok(())
 }

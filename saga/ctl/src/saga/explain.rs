@@ -6,8 +6,8 @@ use farmera_proto::saga::v1 as pb;
 use farmera_proto::saga::v1::timeline_entry::Lane;
 
 use crate::failure::Failure;
+use crate::output::Out;
 use crate::output::words::{age, counted, harmless, length, time};
-use crate::output::{Out, tell};
 use crate::session::Session;
 
 use super::state::{state_name, state_tone, step_name};
@@ -36,8 +36,7 @@ pub async fn command(explain: Explain, session: &mut Session) -> Result<(), Fail
     for line in lines(&answer, out) {
         out.line(line)?;
     }
-    tell(format!("its steps: sagactl saga show {saga_id}; as a picture: sagactl saga graph {saga_id}"));
-    Ok(())
+    out.tell(format!("its steps: sagactl saga show {saga_id}; as a picture: sagactl saga graph {saga_id}"))
 }
 
 /// The answer for people.
@@ -121,7 +120,8 @@ fn acts(answer: &pb::ExplainSagaResponse, id: &str) -> Vec<String> {
         lines.push(format!("{before} {:<width$}  {}", harmless(&act.act), harmless(&act.refused)));
     }
     if let Some(act) = may.first() {
-        lines.push(format!("Preview sagactl saga {} {id} --reason WHY --plan", harmless(&act.act)));
+        let step = if act.step.is_empty() { String::new() } else { format!(" --step {}", harmless(&act.step)) };
+        lines.push(format!("Preview sagactl saga {} {id}{step} --reason WHY --plan", harmless(&act.act)));
     }
     lines
 }
@@ -175,14 +175,14 @@ mod tests {
         let expected = "\
 PARKED  refund-payment is parked after 6 of 6 tries
 Waits   refund-payment: operator owes the answer for 1h, try 6 of 6; next timer: none
-Usual   this step takes p50 1.000s p99 6.000s (of 120), this one is longer than 99 of 100
+Usual   this step takes p50 1s p99 6s (of 120), this one is longer than 99 of 100
 Error   PROVIDER_DOWN
 Holds   240.00 EUR captured
 Alike   37 sagas at this step with this error, exposure -
 You can retry   -> refund-payment: sends RefundPayment again
         skip    -> refund-payment: goes on without it (a second person approves)
 Refused cancel  it is past its pivot
-Preview sagactl saga retry s1 --reason WHY --plan";
+Preview sagactl saga retry s1 --step refund-payment --reason WHY --plan";
         assert_eq!(lines(&answer, &out).join("\n"), expected);
     }
 }

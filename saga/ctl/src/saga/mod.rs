@@ -74,7 +74,7 @@ pub struct Plain {
 /// An act on a step of sagas.
 #[derive(Args, Debug)]
 pub struct AtStep {
-    /// The step; the one each saga is at unless said otherwise.
+    /// The step; left out: the one each saga is at (for `timer cancel`: the saga's deadline).
     #[arg(long)]
     pub step: Option<String>,
     /// Which.

@@ -74,7 +74,8 @@ pub async fn command(show: Show, session: &mut Session) -> Result<(), Failure> {
     };
     out.line(format!("version {}{newest}", saga.version))?;
     if !show.events {
-        tell(format!("every event: sagactl saga show {} --events; why: sagactl saga explain {}", saga.id, saga.id));
+        let id = &saga.id;
+        out.tell(format!("every event: sagactl saga show {id} --events; why: sagactl saga explain {id}"))?;
     }
     Ok(())
 }

@@ -5,9 +5,9 @@ use farmera_proto::saga::v1 as pb;
 use farmera_proto::saga::v1::trace_saga_response::Node;
 
 use crate::failure::Failure;
-use crate::output::tell;
+
 use crate::output::words::{clock, counted, harmless, time};
-use crate::output::{Format, json_line};
+use crate::output::{Format, Listed, json_line};
 use crate::session::Session;
 
 use super::find_id;
@@ -39,7 +39,7 @@ pub async fn command(trace: Trace, session: &mut Session) -> Result<(), Failure>
         }
         Format::Name => {
             for event in answer.nodes.iter().filter_map(|node| node.event.as_ref()) {
-                out.line(&event.id)?;
+                out.line(Listed::name(event))?;
             }
         }
         Format::Json | Format::Yaml => drop(out.whole("trace", &answer)?),
@@ -47,7 +47,10 @@ pub async fn command(trace: Trace, session: &mut Session) -> Result<(), Failure>
             for line in tree(&answer.nodes, out.now) {
                 out.line(line)?;
             }
-            tell(format!("{}. One of them whole: sagactl event get ID", counted(answer.nodes.len() as u64, "event")));
+            out.tell(format!(
+                "{}. One of them whole: sagactl event get saga/ID@VERSION",
+                counted(answer.nodes.len() as u64, "event")
+            ))?;
         }
     }
     if answer.missing_services.is_empty() {

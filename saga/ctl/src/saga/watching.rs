@@ -16,7 +16,7 @@ const INTERVAL_MIN: Duration = Duration::from_millis(100);
 pub fn begin(session: &mut Session) -> Result<(), Failure> {
     session.out.now = crate::clock::now();
     if session.out.is_for_people() && std::io::stdout().is_terminal() {
-        session.out.line("\u{1b}[H\u{1b}[2J")?;
+        session.out.clear()?;
     }
     Ok(())
 }
