@@ -2,7 +2,7 @@ use std::collections::HashSet;
 use std::fmt;
 use std::time::Duration;
 
-use crate::definition::{Action, Ask, Condition, Definition, Kind, Step, Wording};
+use crate::definition::{Action, Ask, ChildInput, ChildOf, Condition, Definition, Kind, Step, Terms, Wording};
 use crate::name::is_well_formed;
 use crate::{Process, RetryPolicy, StepName};
 
@@ -10,7 +10,7 @@ use crate::{Process, RetryPolicy, StepName};
 /// that running sagas must not see.
 #[must_use]
 pub fn saga<P: Process>(name: &'static str, version: u32) -> Builder<P> {
-    Builder { name, version, deadline: None, stages: Vec::new() }
+    Builder { name, version, terms: Terms::default(), stages: Vec::new() }
 }
 
 /// A step that asks a participant. Waits 10 s for each answer and follows [`RetryPolicy::default`] unless told
@@ -19,7 +19,7 @@ pub fn saga<P: Process>(name: &'static str, version: u32) -> Builder<P> {
 pub fn ask<P: Process>(request: Wording<P>) -> Ask<P> {
     let timeout = Duration::from_secs(10);
     let (request, retry) = (Some(request), RetryPolicy::default());
-    Ask { request, only_if: None, timeout, retry, undo: None, undo_retry: undo_retry(), participant: None }
+    Ask { request, child: None, only_if: None, timeout, retry, undo: None, undo_retry: undo_retry(), participant: None }
 }
 
 /// A step that asks nobody and waits for word from outside: a webhook, an approval. The word comes as a
@@ -33,6 +33,7 @@ pub fn await_word<P: Process>(within: Duration) -> Ask<P> {
     let once = RetryPolicy::new(1, Duration::from_millis(1), Duration::from_millis(1));
     Ask {
         request: None,
+        child: None,
         only_if: None,
         timeout: within,
         retry: once,
@@ -40,6 +41,18 @@ pub fn await_word<P: Process>(within: Duration) -> Ask<P> {
         undo_retry: undo_retry(),
         participant: None,
     }
+}
+
+/// A step that runs another saga of the same process, the newest definition called `definition`, and is done when that is
+/// completed. When that is undone, the step is refused. Undoing the step undoes that saga: by cancelling it, or by the
+/// saga that its definition names ([`Builder::cancelled_by`]) when it is past its point of no return.
+///
+/// Waits a day for the end, then looks again, ten times unless told otherwise: a saga ends by itself.
+#[must_use]
+pub fn run<P: Process>(definition: &'static str, input: ChildInput<P>) -> Ask<P> {
+    let child = Some(ChildOf { definition, input });
+    let (timeout, retry) = (Duration::from_hours(24), RetryPolicy::default());
+    Ask { request: None, child, only_if: None, timeout, retry, undo: None, undo_retry: undo_retry(), participant: None }
 }
 
 /// A step that asks nobody: it is done by being recorded.
@@ -126,7 +139,7 @@ impl<P: Process> Ask<P> {
 pub struct Builder<P: Process> {
     name: &'static str,
     version: u32,
-    deadline: Option<Duration>,
+    terms: Terms,
     stages: Vec<Stage<P>>,
 }
 
@@ -150,7 +163,20 @@ impl<P: Process> Builder<P> {
     /// there by then is undone.
     #[must_use]
     pub fn deadline(self, deadline: Duration) -> Self {
-        Self { deadline: Some(deadline), ..self }
+        Self { terms: Terms { deadline: Some(deadline), ..self.terms }, ..self }
+    }
+
+    /// Which saga undoes one of these that is past its point of no return. Cancelled there, one of these completes first;
+    /// then that saga is started with the same input.
+    #[must_use]
+    pub fn cancelled_by(self, definition: &'static str) -> Self {
+        Self { terms: Terms { cancelled_by: Some(definition), ..self.terms }, ..self }
+    }
+
+    /// Which step's output is the output of the whole, for a saga that runs this one as a step.
+    #[must_use]
+    pub fn gives(self, step: &'static str) -> Self {
+        Self { terms: Terms { gives: Some(step), ..self.terms }, ..self }
     }
 
     /// Then a step that can be undone; its action must say how.
@@ -190,7 +216,7 @@ impl<P: Process> Builder<P> {
     pub fn build(self) -> Result<Definition<P>, DefinitionError> {
         let problems = self.problems();
         if problems.is_empty() {
-            Ok(Definition::assemble(self.name, self.version, self.deadline, self.stages.iter().map(Stage::steps)))
+            Ok(Definition::assemble(self.name, self.version, self.terms, self.stages.iter().map(Stage::steps)))
         } else {
             Err(DefinitionError { name: self.name, version: self.version, problems })
         }
@@ -204,7 +230,7 @@ impl<P: Process> Builder<P> {
         if self.version == 0 {
             problems.push(Problem::Version);
         }
-        if let Some(deadline) = self.deadline.filter(|deadline| !is_sound_wait::<P>(*deadline)) {
+        if let Some(deadline) = self.terms.deadline.filter(|deadline| !is_sound_wait::<P>(*deadline)) {
             problems.push(Problem::Deadline { deadline });
         }
         let count = self.stages.iter().map(|stage| stage.steps().len()).sum();
@@ -216,6 +242,9 @@ impl<P: Process> Builder<P> {
         }
         let steps = || self.stages.iter().flat_map(Stage::steps);
         order_problems(steps(), &mut problems);
+        if let Some(gives) = self.terms.gives.filter(|gives| steps().all(|step| step.name != **gives)) {
+            problems.push(Problem::GivesNothing { step: StepName::new(gives) });
+        }
         let mut names = HashSet::new();
         for step in steps() {
             if !names.insert(step.name.as_str()) {
@@ -283,6 +312,12 @@ fn step_problems<P: Process>(step: &Step<P>, problems: &mut Vec<Problem>) {
             ask.undo.is_some()
         }
     };
+    if step.ask().is_some_and(|ask| ask.child.is_some()) {
+        if has_undo {
+            problems.push(Problem::ChildUndo { step: name() });
+        }
+        return;
+    }
     match (step.kind, has_undo) {
         // Word that came needs no undoing.
         (Kind::Compensatable, false) if awaited => {}
@@ -373,6 +408,14 @@ pub enum Problem {
     #[error("{step} is the pivot, and cannot be left out")]
     #[expect(missing_docs, reason = "see above")]
     ConditionalPivot { step: StepName },
+    /// What a saga gives is what one of its steps reported.
+    #[error("it gives what {step} reports, and there is no such step")]
+    #[expect(missing_docs, reason = "see above")]
+    GivesNothing { step: StepName },
+    /// A saga that is run as a step is undone in its own way.
+    #[error("{step} runs another saga and has an undo: that saga has its own")]
+    #[expect(missing_docs, reason = "see above")]
+    ChildUndo { step: StepName },
     /// Retries are bounded in number and in time.
     #[error("{step} has a policy out of bounds: {policy:?}")]
     #[expect(missing_docs, reason = "see above")]

@@ -44,12 +44,32 @@ pub enum Action<P: Process> {
     Local,
 }
 
+/// What the saga that is run as a step is started with. A plain function of facts, like [`Wording`].
+pub type ChildInput<P> = fn(&Facts<'_, P>) -> <P as Process>::Input;
+
+/// A saga that is run as a step.
+#[derive(Debug)]
+pub(crate) struct ChildOf<P: Process> {
+    pub(crate) definition: &'static str,
+    pub(crate) input: ChildInput<P>,
+}
+
+impl<P: Process> Clone for ChildOf<P> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<P: Process> Copy for ChildOf<P> {}
+
 /// How a participant is asked, and asked to undo; or how long word from outside is awaited. Built by
 /// [`ask`](crate::ask) and [`await_word`](crate::await_word).
 #[derive(Clone, Copy, Debug)]
 pub struct Ask<P: Process> {
     /// `None`: nobody is asked.
     pub(crate) request: Option<Wording<P>>,
+    /// Which saga is run instead of asking somebody.
+    pub(crate) child: Option<ChildOf<P>>,
     pub(crate) only_if: Option<Condition<P>>,
     pub(crate) timeout: Duration,
     pub(crate) retry: RetryPolicy,
@@ -69,7 +89,13 @@ impl<P: Process> Ask<P> {
     /// True when nobody is asked: word comes from outside, or it does not.
     #[must_use]
     pub fn is_awaited(&self) -> bool {
-        self.request.is_none()
+        self.request.is_none() && self.child.is_none()
+    }
+
+    /// The definition of the saga that is run as this step, if one is.
+    #[must_use]
+    pub fn child(&self) -> Option<&'static str> {
+        self.child.as_ref().map(|child| child.definition)
     }
 
     /// True when the step may be left out.
@@ -81,7 +107,7 @@ impl<P: Process> Ask<P> {
     /// True when it can be asked to be undone.
     #[must_use]
     pub fn has_undo(&self) -> bool {
-        self.undo.is_some()
+        self.undo.is_some() || self.child.is_some()
     }
 
     /// How long an answer is waited for.
@@ -205,7 +231,17 @@ pub struct Definition<P: Process> {
     stages: Vec<Range<usize>>,
     /// The first step that cannot be undone; `steps.len()` when all can.
     no_return: usize,
-    deadline: Option<Duration>,
+    terms: Terms,
+}
+
+/// What holds for a definition as a whole.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Terms {
+    pub(crate) deadline: Option<Duration>,
+    /// The saga that undoes one that is past its point of no return.
+    pub(crate) cancelled_by: Option<&'static str>,
+    /// The step whose output is the saga's own.
+    pub(crate) gives: Option<&'static str>,
 }
 
 impl<P: Process> Definition<P> {
@@ -222,7 +258,7 @@ impl<P: Process> Definition<P> {
     pub(crate) fn assemble<'s>(
         name: &'static str,
         version: u32,
-        deadline: Option<Duration>,
+        terms: Terms,
         groups: impl Iterator<Item = &'s [Step<P>]>,
     ) -> Self {
         let mut stages = Vec::new();
@@ -233,8 +269,8 @@ impl<P: Process> Definition<P> {
             stages.push(first..steps.len());
         }
         let no_return = steps.iter().position(|step| step.kind != Kind::Compensatable).unwrap_or(steps.len());
-        let hash = hash(name, version, deadline, &steps, &stages);
-        Self { id: DefinitionRef { name: Cow::Borrowed(name), version, hash }, steps, stages, no_return, deadline }
+        let hash = hash(name, version, terms, &steps, &stages);
+        Self { id: DefinitionRef { name: Cow::Borrowed(name), version, hash }, steps, stages, no_return, terms }
     }
 
     /// What a saga of this definition is bound to.
@@ -246,7 +282,19 @@ impl<P: Process> Definition<P> {
     /// In what time its sagas have to come to their point of no return, from their start.
     #[must_use]
     pub fn deadline(&self) -> Option<Duration> {
-        self.deadline
+        self.terms.deadline
+    }
+
+    /// The name of the saga that undoes one of these which is past its point of no return, once it is completed.
+    #[must_use]
+    pub fn cancelled_by(&self) -> Option<&'static str> {
+        self.terms.cancelled_by
+    }
+
+    /// The step whose output is reported to the saga that runs one of these as a step.
+    #[must_use]
+    pub fn gives(&self) -> Option<&'static str> {
+        self.terms.gives
     }
 
     /// Its steps in order; those of a group side by side.
@@ -282,16 +330,22 @@ impl<P: Process> Definition<P> {
 fn hash<P: Process>(
     name: &str,
     version: u32,
-    deadline: Option<Duration>,
+    terms: Terms,
     steps: &[Step<P>],
     stages: &[Range<usize>],
 ) -> DefinitionHash {
     let mut sha = Sha256::new();
     text(&mut sha, name);
     sha.update(version.to_be_bytes());
-    if let Some(deadline) = deadline {
+    if let Some(deadline) = terms.deadline {
         text(&mut sha, "deadline");
         number(&mut sha, deadline.as_nanos());
+    }
+    for (word, name) in [("cancelled-by", terms.cancelled_by), ("gives", terms.gives)] {
+        if let Some(name) = name {
+            text(&mut sha, word);
+            text(&mut sha, name);
+        }
     }
     for stage in stages {
         number(&mut sha, stage.len() as u128);
@@ -302,6 +356,10 @@ fn hash<P: Process>(
                 Action::Local => text(&mut sha, "local"),
                 Action::Ask(ask) => {
                     text(&mut sha, if ask.is_awaited() { "await" } else { "ask" });
+                    if let Some(child) = ask.child() {
+                        text(&mut sha, "child");
+                        text(&mut sha, child);
+                    }
                     if ask.is_conditional() {
                         text(&mut sha, "only-if");
                     }

@@ -1,8 +1,10 @@
+use std::borrow::Cow;
 use std::fmt;
 
 use chrono::{DateTime, Utc};
 use eventstore::{Actor, DomainEvent as _};
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use crate::{CompensationCause, DefinitionRef, HoldTarget, Process, Rejection, Shared, StepName};
 
@@ -23,6 +25,17 @@ pub struct Deadline {
     pub at: DateTime<Utc>,
     /// How many steps come before the point of no return: the deadline binds while no other was begun.
     pub binds: usize,
+}
+
+/// The saga that runs another one as a step, or to undo one.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Parent {
+    /// Its id.
+    pub saga_id: Uuid,
+    /// The step.
+    pub step: StepName,
+    /// Whether it is to happen or to be undone.
+    pub lane: Lane,
 }
 
 /// Whoever did by hand what the saga would have done.
@@ -48,6 +61,35 @@ pub enum SagaEvent<P: Process> {
         /// When it has to be past its point of no return, if it has to.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         deadline: Option<Deadline>,
+        /// The saga that runs it as a step, if one does.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        parent: Option<Parent>,
+    },
+    /// Another saga is run as a step.
+    ChildRequested {
+        /// Which step.
+        step: StepName,
+        /// For which time, from 1.
+        attempt: u32,
+        /// That saga's id.
+        child_id: Uuid,
+        /// Its definition, the newest of this name.
+        definition: Cow<'static, str>,
+        /// What it is started with; the same with every attempt.
+        input: Shared<P::Input>,
+        /// Until when its end is waited for.
+        deadline: DateTime<Utc>,
+    },
+    /// A saga that was run as a step is to be undone.
+    ChildUndoRequested {
+        /// Which step.
+        step: StepName,
+        /// For which time, from 1.
+        attempt: u32,
+        /// That saga's id.
+        child_id: Uuid,
+        /// Until when its end is waited for.
+        deadline: DateTime<Utc>,
     },
     /// A participant was asked to take a step.
     StepRequested {
@@ -302,6 +344,8 @@ impl<P: Process> SagaEvent<P> {
             | Self::StepSkipped { step, .. }
             | Self::StepRetried { step, .. }
             | Self::StepHeld { step, .. }
+            | Self::ChildRequested { step, .. }
+            | Self::ChildUndoRequested { step, .. }
             | Self::StepReleased { step, .. }
             | Self::StepSucceeded { step, .. }
             | Self::StepRejected { step, .. }
@@ -354,6 +398,8 @@ eventstore::event_types! {
         Self::Resumed { .. } => "SagaResumed";
         Self::Paused { .. } => "SagaPaused";
         Self::Unpaused { .. } => "SagaUnpaused";
+        Self::ChildRequested { .. } => "ChildRequested";
+        Self::ChildUndoRequested { .. } => "ChildUndoRequested";
         Self::StepHeld { .. } => "StepHeld";
         Self::StepReleased { .. } => "StepReleased";
         Self::TimersShifted { .. } => "TimersShifted";

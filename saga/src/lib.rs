@@ -44,6 +44,10 @@
 //! An undo must succeed; one that does not, for as long as its policy lasts, is parked too. Neighbours of a parked step
 //! go on, and a definite answer for a parked step is taken when it comes, resumed or not.
 //!
+//! A step may **run another saga** ([`run`]); that saga is started, awaited and undone like a participant. Whoever cancels a
+//! saga past its point of no return is refused, or handed to the saga that its definition names
+//! ([`Builder::cancelled_by`]), which follows when this one is completed.
+//!
 //! # Promises
 //!
 //! * **Pure**: the same arguments give the same events. Even the jitter of retries is a hash of saga, step and attempt.
@@ -53,7 +57,8 @@
 //! * **Bound**: a saga keeps the definition it was started with, by name, version and hash; nobody decides by another.
 //! * **Ends**: with participants that answer at last, and operators that resume, every saga ends, and stays ended.
 //!
-//! [`laws`] proves these of any definition; run yours through [`laws::all`].
+//! [`laws`] proves these of any definition; run yours through [`laws::all`]. With [`typed`] steps the compiler sees to it
+//! that no step asks for what none before it gives. [`render`] draws a definition, and how far a saga is on it.
 //!
 //! # What is asked of participants
 //!
@@ -68,6 +73,7 @@
 //! * **Lane**: the way a step is going, forward or undo.
 //! * **Attempt**: one asking; counted per step and lane, across resumes.
 //! * **Parked**: some step waits for an operator. **Resumed**: it is asked for again, with a fresh policy.
+//! * **Child, parent**: a saga that is run as a step, and the one whose step it is.
 //! * **Held**: it waits for a participant or a step that an operator holds. **Released**: it goes on.
 //! * **Timer**: what becomes due for a saga ([`timers`]); follows from its state, moved and frozen by events.
 //! * **Migrated**: bound to another version of its definition, because an operator said so.
@@ -132,20 +138,28 @@ mod pending;
 mod policy;
 mod process;
 mod read;
+mod recorded;
 mod state;
 pub mod testing;
+pub mod typed;
 
-pub use builder::{Builder, DefinitionError, Local, Problem, ask, await_word, compensatable, local, retriable, saga};
+pub use builder::{
+    Builder, DefinitionError, Local, Problem, ask, await_word, compensatable, local, retriable, run, saga,
+};
 pub use cause::{CompensationCause, DETAIL_LENGTH_MAX, Rejection};
-pub use decide::{Circumstances, Input, Misfit, Outcome, Refusal, UndoOutcome, decide, decide_given};
-pub use definition::{Action, Ask, Condition, Definition, DefinitionHash, DefinitionRef, Kind, Step, Wording};
-pub use event::{ByHand, Deadline, Lane, SagaEvent};
+pub use decide::{Circumstances, Input, Misfit, NO_ANSWER, Outcome, Refusal, UndoOutcome, decide, decide_given};
+pub use definition::{
+    Action, Ask, ChildInput, Condition, Definition, DefinitionHash, DefinitionRef, Kind, Step, Wording,
+};
+pub use drawing::{Drawing, render};
+pub use event::{ByHand, Deadline, Lane, Parent, SagaEvent};
 pub use hold::{HoldTarget, Holds};
 pub use library::{Library, LibraryError, UnknownDefinition};
 pub use name::StepName;
 pub use pending::{Pending, Timer, TimerKind, Until, Wanted, pending, timers};
 pub use policy::RetryPolicy;
 pub use process::{Facts, Process, Shared, Value};
+pub use recorded::{DefinitionEvent, RecordedDefinition};
 pub use state::{
     Attempt, Compensating, CompensatingStep, Ended, Ending, Origin, Phase, Pursuit, Running, RunningStep, Saga, Status,
     StepPhase, StepView, UndoPhase,

@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use crate::{Definition, DefinitionHash, DefinitionRef, Process};
+use crate::{Ask, Definition, DefinitionHash, DefinitionRef, Kind, Process, StepName};
 
 /// The definitions a program knows. Old versions stay in it for as long as sagas bound to them run.
 #[derive(Clone, Debug)]
@@ -8,14 +8,42 @@ pub struct Library<P: Process> {
     definitions: BTreeMap<(String, u32), Definition<P>>,
 }
 
-/// Two different definitions claim one name and version. A programmer must give one of them a new version.
+/// Why definitions cannot be in one library. A programmer must change them.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("two different definitions are called {name} v{version}")]
-pub struct LibraryError {
-    /// The name.
-    pub name: String,
-    /// The version.
-    pub version: u32,
+pub enum LibraryError {
+    /// Two different definitions claim one name and version. Give one of them a new version.
+    #[error("two different definitions are called {name} v{version}")]
+    Twice {
+        /// The name.
+        name: String,
+        /// The version.
+        version: u32,
+    },
+    /// A definition names another one that is not here.
+    #[error("{by} needs the definition {name}, which is not here")]
+    Missing {
+        /// Whose need it is.
+        by: String,
+        /// What is needed.
+        name: &'static str,
+    },
+    /// A saga would run itself as a step, directly or through others.
+    #[error("{name} runs itself")]
+    Endless {
+        /// The name.
+        name: String,
+    },
+    /// A step that can be undone runs a saga that cannot be: it has a point of no return, and names no saga that undoes
+    /// it ([`Builder::cancelled_by`](crate::Builder::cancelled_by)).
+    #[error("{step} of {by} is compensatable, but {name} cannot be undone past its point of no return")]
+    NoWayBack {
+        /// Whose step it is.
+        by: String,
+        /// The step.
+        step: StepName,
+        /// What it runs.
+        name: &'static str,
+    },
 }
 
 /// A saga is bound to a definition that this program does not have. Nobody may decide for it here: alarm an operator,
@@ -52,13 +80,45 @@ impl<P: Process> Library<P> {
     pub fn new(definitions: impl IntoIterator<Item = Definition<P>>) -> Result<Self, LibraryError> {
         let mut library = Self { definitions: BTreeMap::new() };
         definitions.into_iter().try_for_each(|definition| library.add(definition))?;
+        library.definitions().try_for_each(|definition| library.is_whole(definition))?;
         Ok(library)
+    }
+
+    /// Whether what a definition runs, and what undoes it, is here and can be undone.
+    fn is_whole(&self, definition: &Definition<P>) -> Result<(), LibraryError> {
+        let by = || definition.id().to_string();
+        let found = |name| self.newest(name).map_err(|_| LibraryError::Missing { by: by(), name });
+        definition.cancelled_by().map(found).transpose()?;
+        for step in definition.steps() {
+            let Some(name) = step.ask().and_then(Ask::child) else { continue };
+            let child = found(name)?;
+            let has_no_return = child.no_return() < child.steps().len();
+            if step.kind() == Kind::Compensatable && has_no_return && child.cancelled_by().is_none() {
+                return Err(LibraryError::NoWayBack { by: by(), step: step.name().clone(), name });
+            }
+        }
+        if self.runs(definition, &definition.id().name, 0) {
+            return Err(LibraryError::Endless { name: definition.id().name.to_string() });
+        }
+        Ok(())
+    }
+
+    /// Whether `definition` runs `name`, directly or through others; a chain longer than there are definitions runs in
+    /// a circle.
+    fn runs(&self, definition: &Definition<P>, name: &str, depth: usize) -> bool {
+        let children = definition.steps().iter().filter_map(|step| step.ask()?.child());
+        depth > self.definitions.len()
+            || children
+                .filter_map(|child| self.newest(child).ok())
+                .any(|child| child.id().name == name || self.runs(child, name, depth + 1))
     }
 
     fn add(&mut self, definition: Definition<P>) -> Result<(), LibraryError> {
         let key = (definition.id().name.to_string(), definition.id().version);
         match self.definitions.get(&key) {
-            Some(known) if known.id().hash != definition.id().hash => Err(LibraryError { name: key.0, version: key.1 }),
+            Some(known) if known.id().hash != definition.id().hash => {
+                Err(LibraryError::Twice { name: key.0, version: key.1 })
+            }
             Some(_) => Ok(()),
             None => {
                 self.definitions.insert(key, definition);

@@ -2,7 +2,10 @@ use chrono::{DateTime, Utc};
 use eventstore::{Actor, Aggregate, Category};
 use serde::Serialize;
 
-use crate::{CompensationCause, Deadline, DefinitionRef, HoldTarget, Process, Rejection, SagaEvent, Shared, StepName};
+use crate::{
+    ByHand, CompensationCause, Deadline, DefinitionRef, HoldTarget, Parent, Process, Rejection, SagaEvent, Shared,
+    StepName,
+};
 
 /// Where one saga stands: the fold of its stream.
 #[derive(Clone, PartialEq, Debug, Default, Serialize)]
@@ -27,6 +30,8 @@ pub struct Origin<P: Process> {
     pub definition: DefinitionRef,
     /// What it is about.
     pub input: Shared<P::Input>,
+    /// The saga that runs it as a step, if one does.
+    pub parent: Option<Parent>,
 }
 
 /// A saga on its way. Its steps are those that were begun, in the order of the definition: the step at an index here
@@ -44,6 +49,8 @@ pub struct Running<P: Process> {
     pub frozen: Option<DateTime<Utc>>,
     /// Since when some step waits at a hold, if one does: its deadline stands still.
     pub held: Option<DateTime<Utc>>,
+    /// Who wanted it undone when there was no way back any more, and why.
+    pub cancel: Option<ByHand>,
     /// The steps begun so far.
     pub steps: Vec<RunningStep<P>>,
 }
@@ -208,6 +215,10 @@ pub struct Ended<P: Process> {
     pub ending: Ending,
     /// Its steps as they stood.
     pub steps: Vec<StepView>,
+    /// What its steps reported, where it is completed.
+    pub outputs: Vec<(StepName, Shared<P::Output>)>,
+    /// Who wanted it undone when there was no way back any more, and why.
+    pub cancel: Option<ByHand>,
 }
 
 /// How a saga ended.

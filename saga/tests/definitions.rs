@@ -163,7 +163,7 @@ fn a_library_refuses_two_meanings_of_one_version_and_finds_the_newest() {
     let build = |version, step| saga::<Any>("s", version).retriable(step, local()).build().unwrap();
     let (one, other, two) = (build(1, "a"), build(1, "b"), build(2, "b"));
     let error = Library::new([one.clone(), other.clone()]).unwrap_err();
-    assert_eq!(error, LibraryError { name: "s".to_owned(), version: 1 });
+    assert_eq!(error, LibraryError::Twice { name: "s".to_owned(), version: 1 });
     let library = Library::new([two.clone(), one.clone(), one.clone()]).unwrap();
     assert_eq!(library.newest("s").unwrap().id(), two.id());
     assert_eq!(library.pinned(one.id()).unwrap().id(), one.id());

@@ -4,7 +4,7 @@ use eventstore::{Aggregate, Need, Unit};
 use faults::{Plant, Point};
 use saga::hold::{self, HoldEvent, HoldInput, HoldRefusal};
 use saga::{
-    Circumstances, Definition, DefinitionRef, Holds, Input, Library, Process, Refusal, Saga, SagaEvent,
+    Circumstances, Definition, DefinitionRef, Holds, Input, Library, Process, Refusal, Saga, SagaEvent, Status,
     UnknownDefinition, decide_given,
 };
 use uuid::Uuid;
@@ -25,6 +25,9 @@ pub enum StepError {
     #[error(transparent)]
     UnknownDefinition(#[from] UnknownDefinition),
 }
+
+/// What was recorded: of which saga, and what. The saga that was asked for comes first.
+pub type Happened<P> = Vec<(Uuid, SagaEvent<P>)>;
 
 /// Why the holds did not take an input.
 #[derive(Debug, thiserror::Error)]
@@ -83,7 +86,52 @@ impl<P: Process> Engine<P> {
         saga_id: Uuid,
         definition: &str,
         input: P::Input,
-    ) -> Result<Vec<SagaEvent<P>>, StepError> {
+    ) -> Result<Happened<P>, StepError> {
+        let happened = self.begin(unit, saga_id, definition, Input::Start { input })?;
+        self.follow(unit, happened)
+    }
+
+    /// Brings `input` before the saga `saga_id`, and records what follows, for it and for the sagas that it runs or is
+    /// run by. To begin one, use [`Engine::start`].
+    ///
+    /// # Errors
+    /// [`StepError`]; nothing is recorded then.
+    pub fn apply(&self, unit: &mut Unit<'_>, saga_id: Uuid, input: Input<P>) -> Result<Happened<P>, StepError> {
+        let is_cancel = matches!(input, Input::Cancel { .. });
+        let happened = match self.one(unit, saga_id, input) {
+            Err(StepError::Refused(Refusal::Ended { status: Status::Completed })) if is_cancel => {
+                let Saga::Ended(ended) = unit.get::<Saga<P>>(saga_id)?.clone() else { return Ok(Vec::new()) };
+                self.start_cancelling(unit, saga_id, &ended)?
+            }
+            other => other?,
+        };
+        self.follow(unit, happened)
+    }
+
+    /// Wakes the saga `saga_id`: for a timer that was claimed, and for a reconciler. Whatever is due happens, and the
+    /// next wake-up is written even if nothing is: what was armed before is gone, or in doubt.
+    ///
+    /// # Errors
+    /// [`StepError`]; nothing is recorded then.
+    pub fn wake(&self, unit: &mut Unit<'_>, saga_id: Uuid) -> Result<Happened<P>, StepError> {
+        let events = self.decide(unit, saga_id, Input::Wake)?;
+        unit.timer_claimed(Saga::<P>::stream(saga_id));
+        unit.correlate(saga_id);
+        unit.record::<Saga<P>>(saga_id, &events)?;
+        if !faults::planted(Plant::TimerNotRearmed) {
+            arm::<P>(unit, saga_id)?;
+        }
+        self.follow(unit, of(saga_id, events))
+    }
+
+    /// Begins a saga, and records what follows for it alone.
+    pub(crate) fn begin(
+        &self,
+        unit: &mut Unit<'_>,
+        saga_id: Uuid,
+        definition: &str,
+        start: Input<P>,
+    ) -> Result<Happened<P>, StepError> {
         let now = unit.now();
         let saga = unit.get_or_new::<Saga<P>>(saga_id)?;
         let definition = match saga.definition() {
@@ -92,33 +140,14 @@ impl<P: Process> Engine<P> {
         };
         let holds = self.holds.holds();
         let circumstances = Circumstances { holds: &holds, successor: None };
-        let events = decide_given(definition, saga_id, saga, Input::Start { input }, now, circumstances)?;
+        let events = decide_given(definition, saga_id, saga, start, now, circumstances)?;
         self.record(unit, saga_id, events)
     }
 
-    /// Brings `input` before the saga `saga_id`, and records what follows. To begin one, use [`Engine::start`].
-    ///
-    /// # Errors
-    /// [`StepError`]; nothing is recorded then.
-    pub fn apply(&self, unit: &mut Unit<'_>, saga_id: Uuid, input: Input<P>) -> Result<Vec<SagaEvent<P>>, StepError> {
+    /// Brings `input` before one saga, and records what follows for it alone.
+    pub(crate) fn one(&self, unit: &mut Unit<'_>, saga_id: Uuid, input: Input<P>) -> Result<Happened<P>, StepError> {
         let events = self.decide(unit, saga_id, input)?;
         self.record(unit, saga_id, events)
-    }
-
-    /// Wakes the saga `saga_id`: for a timer that was claimed, and for a reconciler. Whatever is due happens, and the
-    /// next wake-up is written even if nothing is: what was armed before is gone, or in doubt.
-    ///
-    /// # Errors
-    /// [`StepError`]; nothing is recorded then.
-    pub fn wake(&self, unit: &mut Unit<'_>, saga_id: Uuid) -> Result<Vec<SagaEvent<P>>, StepError> {
-        let events = self.decide(unit, saga_id, Input::Wake)?;
-        unit.timer_claimed(Saga::<P>::stream(saga_id));
-        unit.correlate(saga_id);
-        unit.record::<Saga<P>>(saga_id, &events)?;
-        if !faults::planted(Plant::TimerNotRearmed) {
-            arm::<P>(unit, saga_id)?;
-        }
-        Ok(events)
     }
 
     /// Brings `input` before the service's holds, and records what follows.
@@ -161,12 +190,7 @@ impl<P: Process> Engine<P> {
         }
     }
 
-    fn record(
-        &self,
-        unit: &mut Unit<'_>,
-        saga_id: Uuid,
-        events: Vec<SagaEvent<P>>,
-    ) -> Result<Vec<SagaEvent<P>>, StepError> {
+    fn record(&self, unit: &mut Unit<'_>, saga_id: Uuid, events: Vec<SagaEvent<P>>) -> Result<Happened<P>, StepError> {
         if !events.is_empty() {
             unit.correlate(saga_id);
             unit.record::<Saga<P>>(saga_id, &events)?;
@@ -175,7 +199,7 @@ impl<P: Process> Engine<P> {
                 faults::reach(Point::CompensationBefore);
             }
         }
-        Ok(events)
+        Ok(of(saga_id, events))
     }
 }
 
@@ -189,6 +213,10 @@ fn successor<'l, P: Process>(
     library.version(&pinned.name, *version)
 }
 
+fn of<P: Process>(saga_id: Uuid, events: Vec<SagaEvent<P>>) -> Happened<P> {
+    events.into_iter().map(|event| (saga_id, event)).collect()
+}
+
 fn arm<P: Process>(unit: &mut Unit<'_>, saga_id: Uuid) -> Result<(), Need> {
     let due = unit.get::<Saga<P>>(saga_id)?.next_wake();
     unit.wake::<Saga<P>>(saga_id, due)
@@ -198,6 +226,7 @@ fn arm<P: Process>(unit: &mut Unit<'_>, saga_id: Uuid) -> Result<(), Need> {
 fn not_started<P: Process>(input: &Input<P>) -> Result<Vec<SagaEvent<P>>, StepError> {
     match input {
         Input::Start { .. }
+        | Input::StartChild { .. }
         | Input::Cancel { .. }
         | Input::Resume { .. }
         | Input::Abandon { .. }

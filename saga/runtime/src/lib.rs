@@ -12,6 +12,7 @@
 //!
 //! * [`Engine`] runs inside a unit of work. What the saga decides, what the service makes of it in its own streams, and
 //!   the timer that the saga needs next become one commit, or nothing.
+//!   The same with the sagas that a saga runs as its steps: they are started, answered and undone in one commit.
 //! * [`TimerLoop`] claims timers that are due by the store's clock and wakes their sagas.
 //! * [`Reconciler`] walks over the open sagas all the time and wakes them, so that a lost timer comes back.
 //! * [`HoldLoop`] tells engines what is held, and lets sagas go by and by when a hold is released.
@@ -33,16 +34,21 @@
 //! * A wake-up may come twice, early, or late; it does only what is due.
 //! * A saga whose definition is unknown here, or different, is not touched: [`StepError::UnknownDefinition`].
 
+mod definitions;
 mod engine;
+mod family;
 mod holds;
 mod metrics;
 mod reconciler;
 mod timers;
+mod upgrade;
 mod waker;
 
-pub use engine::{Engine, HoldError, StepError};
+pub use definitions::{BoundSagas, DefinitionsError, record_definitions};
+pub use engine::{Engine, Happened, HoldError, StepError};
 pub use holds::{HeldSagas, HoldKeeper, HoldLimits, HoldLoop, HoldsInForce};
 pub use metrics::SagaMetrics;
 pub use reconciler::{OpenSagas, Reconciled, Reconciler, ReconcilerLimits};
 pub use timers::{Fired, TimerLimits, TimerLoop};
+pub use upgrade::{Verdict, check_upgrade};
 pub use waker::{SagaWaker, WakeError};

@@ -2,7 +2,7 @@
 //! place that knows the order of things.
 
 use super::Decision;
-use crate::definition::{Action, Kind};
+use crate::definition::{Action, Ask, ChildOf, Kind};
 use crate::process::Facts;
 use crate::state::{Phase, Pursuit, UndoPhase};
 use crate::{Compensating, CompensationCause, Lane, Process, Running, Saga, SagaEvent, Shared, StepName};
@@ -20,10 +20,11 @@ pub(super) fn advance<P: Process>(decision: &mut Decision<'_, P>) {
             Next::Wait => return,
             Next::Record(event) => decision.record(event),
             Next::Begin(begun) => begun.into_iter().for_each(|(step, beginning)| begin(decision, step, beginning)),
-            Next::Undo(undone) => undone.into_iter().for_each(|(step, request)| match request {
-                Some(_) if decision.is_to_wait(&step, Lane::Undo) => {}
-                Some(request) => decision.request_undo(step, 1, request),
-                None => decision.record(SagaEvent::CompensationSucceeded { step }),
+            Next::Undo(undone) => undone.into_iter().for_each(|(step, undoing)| match undoing {
+                Undoing::Ask(_) | Undoing::Child if decision.is_to_wait(&step, Lane::Undo) => {}
+                Undoing::Ask(request) => decision.request_undo(step, 1, request),
+                Undoing::Child => decision.undo_child(step, 1),
+                Undoing::Nothing => decision.record(SagaEvent::CompensationSucceeded { step }),
             }),
         }
     }
@@ -32,8 +33,10 @@ pub(super) fn advance<P: Process>(decision: &mut Decision<'_, P>) {
 fn begin<P: Process>(decision: &mut Decision<'_, P>, step: StepName, beginning: Beginning<P>) {
     match beginning {
         Beginning::Skip => decision.record(SagaEvent::StepSkipped { step, lane: Lane::Forward, by_hand: None }),
-        Beginning::Ask(_) | Beginning::Await | Beginning::Local if decision.is_to_wait(&step, Lane::Forward) => {}
+        Beginning::Ask(_) | Beginning::Child(..) | Beginning::Await | Beginning::Local
+            if decision.is_to_wait(&step, Lane::Forward) => {}
         Beginning::Ask(request) => decision.request(step, 1, request),
+        Beginning::Child(child, input) => decision.run_child(step, 1, child, input),
         Beginning::Await => decision.wait_for_word(step, 1),
         Beginning::Local => decision.record(SagaEvent::StepSucceeded { step, output: None }),
     }
@@ -47,18 +50,49 @@ pub(super) fn begin_step<P: Process>(decision: &mut Decision<'_, P>, step: &Step
     begin(decision, step.clone(), beginning);
 }
 
+/// Takes a step once more that nobody is asked for.
+pub(super) fn begin_again<P: Process>(decision: &mut Decision<'_, P>, step: StepName, number: u32) {
+    let Saga::Running(state) = &decision.saga else { return };
+    match decision.ask(&step).and_then(|ask| ask.child) {
+        Some(child) => {
+            let input = (child.input)(&Facts::of_running(decision.saga_id, state));
+            decision.run_child(step, number, child, Shared::from(input));
+        }
+        None => decision.wait_for_word(step, number),
+    }
+}
+
 enum Next<P: Process> {
     Wait,
     Record(SagaEvent<P>),
     /// Steps to be taken.
     Begin(Vec<(StepName, Beginning<P>)>),
-    /// Steps to be undone; without a request there is nothing to undo: word from outside had come.
-    Undo(Vec<(StepName, Option<Shared<P::Request>>)>),
+    /// Steps to be undone.
+    Undo(Vec<(StepName, Undoing<P>)>),
+}
+
+/// What undoing a step begins with.
+enum Undoing<P: Process> {
+    Ask(Shared<P::Request>),
+    Child,
+    /// Word from outside had come, and needs no undoing.
+    Nothing,
+}
+
+impl<P: Process> Undoing<P> {
+    fn of(ask: &Ask<P>, facts: &Facts<'_, P>) -> Self {
+        match ask.undo {
+            Some(undo) => Self::Ask(Shared::from(undo(facts))),
+            None if ask.child.is_some() => Self::Child,
+            None => Self::Nothing,
+        }
+    }
 }
 
 /// What taking a step begins with.
 enum Beginning<P: Process> {
     Ask(Shared<P::Request>),
+    Child(ChildOf<P>, Shared<P::Input>),
     Await,
     Local,
     Skip,
@@ -69,7 +103,11 @@ impl<P: Process> Beginning<P> {
         match action {
             Action::Local => Self::Local,
             Action::Ask(ask) if ask.only_if.is_some_and(|holds| !holds(facts)) => Self::Skip,
-            Action::Ask(ask) => ask.request.map_or(Self::Await, |request| Self::Ask(Shared::from(request(facts)))),
+            Action::Ask(ask) => match (ask.request, ask.child) {
+                (Some(request), _) => Self::Ask(Shared::from(request(facts))),
+                (None, Some(child)) => Self::Child(child, Shared::from((child.input)(facts))),
+                (None, None) => Self::Await,
+            },
         }
     }
 }
@@ -163,7 +201,7 @@ fn undo_stage<P: Process>(decision: &Decision<'_, P>, state: &Compensating<P>, i
     let steps = state.steps.iter().zip(decision.definition.steps());
     let owed = steps.skip(stage.start).take(stage.len()).filter(|(step, _)| step.phase.is_owed());
     let asks = owed.filter_map(|(step, defined)| Some((step.name.clone(), defined.ask()?)));
-    let undone: Vec<_> = asks.map(|(step, ask)| (step, ask.undo.map(|undo| Shared::from(undo(&facts))))).collect();
+    let undone: Vec<_> = asks.map(|(step, ask)| (step, Undoing::of(ask, &facts))).collect();
     // Only compensatable steps are ever owed here, and those are asked or awaited. Should a hand have written another
     // history, waiting for an operator is right.
     if undone.is_empty() { Next::Wait } else { Next::Undo(undone) }

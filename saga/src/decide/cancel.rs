@@ -9,13 +9,31 @@ pub(super) fn cancel<P: Process>(decision: &mut Decision<'_, P>, by: ByHand) -> 
         Saga::NotStarted => return Err(Refusal::NotStarted),
         Saga::Compensating(_) => return Err(Refusal::Compensating),
         Saga::Ended(_) => return Err(Refusal::Ended { status: decision.saga.status() }),
-        Saga::Running(state) => way_back(decision, state)?,
+        Saga::Running(state) => match (way_back(decision, state), decision.definition.cancelled_by()) {
+            (Ok(()), _) => {}
+            (Err(Refusal::PastNoReturn), Some(_)) => {
+                note(decision, by);
+                return Ok(());
+            }
+            (Err(refusal), _) => return Err(refusal),
+        },
     }
     let ByHand { actor, reason } = by;
     decision.record(SagaEvent::CancelRequested { reason: reason.clone(), actor: actor.clone() });
     decision.record(SagaEvent::CompensationStarted { cause: CompensationCause::Cancelled { reason, actor } });
     advance::advance(decision);
     Ok(())
+}
+
+/// There is another saga for what is past the point of no return, and it comes when this one is completed.
+fn note<P: Process>(decision: &mut Decision<'_, P>, by: ByHand) {
+    let is_noted = match &decision.saga {
+        Saga::Running(state) => state.cancel.is_some(),
+        Saga::NotStarted | Saga::Compensating(_) | Saga::Ended(_) => true,
+    };
+    if !is_noted {
+        decision.record(SagaEvent::CancelRequested { reason: by.reason, actor: by.actor });
+    }
 }
 
 fn way_back<P: Process>(decision: &Decision<'_, P>, state: &Running<P>) -> Result<(), Refusal> {

@@ -50,9 +50,11 @@ pub(super) fn undo_step<P: Process>(decision: &mut Decision<'_, P>, step: &StepN
     }
     let Saga::Compensating(state) = &decision.saga else { return };
     let facts = Facts::of_compensating(decision.saga_id, state);
-    let undo = decision.ask(step).and_then(|ask| ask.undo).map(|undo| Shared::from(undo(&facts)));
-    if let Some(request) = undo {
-        decision.request_undo(step.clone(), 1, request);
+    let Some(ask) = decision.ask(step) else { return };
+    match ask.undo.map(|undo| Shared::from(undo(&facts))) {
+        Some(request) => decision.request_undo(step.clone(), 1, request),
+        None if ask.child.is_some() => decision.undo_child(step.clone(), 1),
+        None => {}
     }
 }
 

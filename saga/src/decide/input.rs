@@ -1,7 +1,7 @@
 use chrono::TimeDelta;
 use eventstore::Actor;
 
-use crate::{DefinitionRef, HoldTarget, Kind, Process, Rejection, Status, StepName};
+use crate::{DefinitionRef, HoldTarget, Kind, Parent, Process, Rejection, Status, StepName};
 
 /// Something that comes in for a saga.
 ///
@@ -14,7 +14,15 @@ pub enum Input<P: Process> {
         /// What it is about.
         input: P::Input,
     },
-    /// Undo whatever is done.
+    /// Begin, as a step of another saga. For engines.
+    StartChild {
+        /// What it is about.
+        input: P::Input,
+        /// Whose step it is.
+        parent: Parent,
+    },
+    /// Undo whatever is done. Where there is no way back, and the definition names a saga that undoes it, this one
+    /// completes first and that one follows.
     Cancel {
         /// Why.
         reason: String,

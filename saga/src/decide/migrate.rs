@@ -55,9 +55,9 @@ fn misfit<P: Process>(from: &Definition<P>, to: &Definition<P>, index: usize, st
 }
 
 /// How a step is done and undone, as far as a saga that has begun it cares.
-fn way<P: Process>(step: &Step<P>) -> (bool, bool, bool) {
+fn way<P: Process>(step: &Step<P>) -> (bool, bool, bool, Option<&'static str>) {
     match &step.action {
-        Action::Ask(ask) => (true, ask.is_awaited(), ask.has_undo()),
-        Action::Local => (false, false, false),
+        Action::Ask(ask) => (true, ask.is_awaited(), ask.has_undo(), ask.child()),
+        Action::Local => (false, false, false, None),
     }
 }

@@ -13,15 +13,19 @@ mod timers;
 mod undo;
 mod wake;
 
+use std::borrow::Cow;
+
 use chrono::{DateTime, Utc};
-use eventstore::{Actor, Aggregate};
+use eventstore::{Actor, Aggregate, derived_id};
 use uuid::Uuid;
 
 use crate::cause::{DETAIL_LENGTH_MAX, cut};
-use crate::definition::{Ask, Step};
+use crate::definition::{Ask, ChildOf, Step};
 use crate::policy::{jitter, later};
 use crate::state::Attempt;
 use crate::{ByHand, Definition, HoldTarget, Holds, Lane, Process, RetryPolicy, Saga, SagaEvent, Shared, StepName};
+
+pub use wake::NO_ANSWER;
 
 pub use input::{Input, Misfit, Outcome, Refusal, UndoOutcome};
 
@@ -72,7 +76,8 @@ pub fn decide_given<P: Process>(
     let (saga, through) = (saga.clone(), Through::None);
     let mut decision = Decision { definition, saga_id, now, circumstances, through, saga, events: Vec::new() };
     match input {
-        Input::Start { input } => start::start(&mut decision, input)?,
+        Input::Start { input } => start::start(&mut decision, input, None)?,
+        Input::StartChild { input, parent } => start::start(&mut decision, input, Some(parent))?,
         Input::Cancel { reason, actor } => cancel::cancel(decision.bound()?, by(actor, reason))?,
         Input::Resume { reason, actor } => operator::resume(decision.bound()?, by(actor, reason))?,
         Input::Abandon { reason, actor } => operator::abandon(decision.bound()?, by(actor, reason))?,
@@ -149,6 +154,23 @@ impl<P: Process> Decision<'_, P> {
         self.record(SagaEvent::StepAwaited { step, attempt, deadline });
     }
 
+    /// Runs another saga as a step.
+    fn run_child(&mut self, step: StepName, attempt: u32, child: ChildOf<P>, input: Shared<P::Input>) {
+        let (child_id, deadline) = (self.child_id(&step), self.deadline(&step));
+        let definition = Cow::Borrowed(child.definition);
+        self.record(SagaEvent::ChildRequested { step, attempt, child_id, definition, input, deadline });
+    }
+
+    fn undo_child(&mut self, step: StepName, attempt: u32) {
+        let (child_id, deadline) = (self.child_id(&step), self.deadline(&step));
+        self.record(SagaEvent::ChildUndoRequested { step, attempt, child_id, deadline });
+    }
+
+    /// The same for every attempt: running it twice is running it once.
+    fn child_id(&self, step: &StepName) -> Uuid {
+        derived_id(self.saga_id, step.as_str())
+    }
+
     /// Takes a step once more, in the same words; unless it is held.
     fn again(&mut self, step: StepName, attempt: Attempt<P>) {
         if self.is_to_wait(&step, Lane::Forward) {
@@ -160,7 +182,7 @@ impl<P: Process> Decision<'_, P> {
         let number = attempt.number.saturating_add(1);
         match attempt.request {
             Some(request) => self.request(step, number, request),
-            None => self.wait_for_word(step, number),
+            None => advance::begin_again(self, step, number),
         }
     }
 
@@ -169,8 +191,10 @@ impl<P: Process> Decision<'_, P> {
         if self.is_to_wait(&step, Lane::Undo) {
             return;
         }
-        if let Some(request) = attempt.request {
-            self.request_undo(step, attempt.number.saturating_add(1), request);
+        let number = attempt.number.saturating_add(1);
+        match attempt.request {
+            Some(request) => self.request_undo(step, number, request),
+            None => self.undo_child(step, number),
         }
     }
 

@@ -74,5 +74,8 @@ fn due<'a, P: Process>(
 }
 
 fn no_answer() -> String {
-    "no answer in time".to_owned()
+    NO_ANSWER.to_owned()
 }
+
+/// What is known of an attempt when its time ran out.
+pub const NO_ANSWER: &str = "no answer in time";

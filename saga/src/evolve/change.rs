@@ -21,7 +21,8 @@ fn untimed(actor: &Actor, reason: &str) -> String {
 }
 
 pub(super) fn migrated<P: Process>(origin: &Origin<P>, definition: &DefinitionRef) -> Shared<Origin<P>> {
-    Shared::from(Origin { definition: definition.clone(), input: origin.input.clone() })
+    let (definition, parent) = (definition.clone(), origin.parent.clone());
+    Shared::from(Origin { definition, input: origin.input.clone(), parent })
 }
 
 impl<P: Process> Running<P> {
@@ -113,7 +114,21 @@ impl<P: Process> Running<P> {
 
     pub(super) fn ended(self, ending: Ending) -> Saga<P> {
         let steps = self.views();
-        Saga::Ended(Ended { origin: self.origin, ending, steps })
+        let outputs = match ending {
+            Ending::Completed => self.outputs(),
+            Ending::Compensated { .. } | Ending::Abandoned { .. } => Vec::new(),
+        };
+        Saga::Ended(Ended { origin: self.origin, ending, steps, outputs, cancel: self.cancel })
+    }
+
+    fn outputs(&self) -> Vec<(StepName, Shared<P::Output>)> {
+        let reported = self.steps.iter().filter_map(|step| match &step.phase {
+            Phase::Done { output: Some(output), .. } => Some((step.name.clone(), output.clone())),
+            Phase::Done { output: None, .. } | Phase::Pursued(_) | Phase::Rejected { .. } | Phase::Skipped { .. } => {
+                None
+            }
+        });
+        reported.collect()
     }
 }
 
@@ -187,17 +202,17 @@ impl<P: Process> Compensating<P> {
         &mut self,
         step: &StepName,
         number: u32,
-        request: &Shared<P::Request>,
+        request: Option<&Shared<P::Request>>,
         deadline: DateTime<Utc>,
     ) {
         let forgiven = self.step(step.as_str()).and_then(|step| step.phase.pursuit()).map_or(0, Pursuit::forgiven);
-        let attempt = Attempt { number, forgiven, request: Some(request.clone()) };
+        let attempt = Attempt { number, forgiven, request: request.cloned() };
         self.put(step, UndoPhase::Undoing(Pursuit::Asked { attempt, deadline }));
     }
 
     pub(super) fn ended(self, ending: Ending) -> Saga<P> {
         let steps = self.views();
-        Saga::Ended(Ended { origin: self.origin, ending, steps })
+        Saga::Ended(Ended { origin: self.origin, ending, steps, outputs: Vec::new(), cancel: None })
     }
 }
 

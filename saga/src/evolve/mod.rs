@@ -5,7 +5,9 @@ mod change;
 
 use self::change::migrated;
 use crate::state::{CompensatingStep, Ending, Phase, Pursuit, UndoPhase};
-use crate::{Compensating, CompensationCause, Deadline, Lane, Origin, Process, Running, Saga, SagaEvent, Shared};
+use crate::{
+    ByHand, Compensating, CompensationCause, Deadline, Lane, Origin, Process, Running, Saga, SagaEvent, Shared,
+};
 
 pub(crate) fn evolve<P: Process>(saga: Saga<P>, event: &SagaEvent<P>) -> Saga<P> {
     match saga {
@@ -18,12 +20,17 @@ pub(crate) fn evolve<P: Process>(saga: Saga<P>, event: &SagaEvent<P>) -> Saga<P>
 
 fn not_started<P: Process>(event: &SagaEvent<P>) -> Saga<P> {
     match event {
-        SagaEvent::Started { definition, input, deadline } => Saga::Running(Running {
-            origin: Shared::from(Origin { definition: definition.clone(), input: input.clone() }),
+        SagaEvent::Started { definition, input, deadline, parent } => Saga::Running(Running {
+            origin: Shared::from(Origin {
+                definition: definition.clone(),
+                input: input.clone(),
+                parent: parent.clone(),
+            }),
             deadline: *deadline,
             paused: None,
             frozen: None,
             held: None,
+            cancel: None,
             steps: Vec::new(),
         }),
         SagaEvent::StepRequested { .. }
@@ -42,6 +49,8 @@ fn not_started<P: Process>(event: &SagaEvent<P>) -> Saga<P> {
         | SagaEvent::Resumed { .. }
         | SagaEvent::Paused { .. }
         | SagaEvent::Unpaused { .. }
+        | SagaEvent::ChildRequested { .. }
+        | SagaEvent::ChildUndoRequested { .. }
         | SagaEvent::StepHeld { .. }
         | SagaEvent::StepReleased { .. }
         | SagaEvent::TimersShifted { .. }
@@ -60,7 +69,8 @@ fn running<P: Process>(mut state: Running<P>, event: &SagaEvent<P>) -> Saga<P> {
         SagaEvent::StepRequested { step, attempt, request, deadline } => {
             state.pursue(step, *attempt, Some(request), *deadline);
         }
-        SagaEvent::StepAwaited { step, attempt, deadline } => state.pursue(step, *attempt, None, *deadline),
+        SagaEvent::StepAwaited { step, attempt, deadline }
+        | SagaEvent::ChildRequested { step, attempt, deadline, .. } => state.pursue(step, *attempt, None, *deadline),
         SagaEvent::StepSkipped { step, lane: Lane::Forward, by_hand: _ } => {
             let attempts = state.step(step.as_str()).map_or(0, |step| step.phase.attempts());
             state.put(step, Phase::Skipped { attempts });
@@ -102,6 +112,9 @@ fn running<P: Process>(mut state: Running<P>, event: &SagaEvent<P>) -> Saga<P> {
             }
         }
         SagaEvent::CompensationStarted { cause } => return Saga::Compensating(turned(state, cause)),
+        SagaEvent::CancelRequested { actor, reason } => {
+            state.cancel = Some(ByHand { actor: actor.clone(), reason: reason.clone() });
+        }
         SagaEvent::Completed => return state.ended(Ending::Completed),
         SagaEvent::Abandoned { actor, reason, owed } => {
             return state.ended(Ending::Abandoned { actor: actor.clone(), reason: reason.clone(), owed: owed.clone() });
@@ -112,8 +125,8 @@ fn running<P: Process>(mut state: Running<P>, event: &SagaEvent<P>) -> Saga<P> {
         | SagaEvent::CompensationRequested { .. }
         | SagaEvent::CompensationSucceeded { .. }
         | SagaEvent::CompensationFailed { .. }
-        | SagaEvent::CancelRequested { .. }
         | SagaEvent::Parked { lane: Lane::Undo, .. }
+        | SagaEvent::ChildUndoRequested { .. }
         | SagaEvent::StepHeld { lane: Lane::Undo, .. }
         | SagaEvent::StepReleased { lane: Lane::Undo, .. }
         | SagaEvent::Resumed { .. }
@@ -148,7 +161,10 @@ fn turned<P: Process>(state: Running<P>, cause: &CompensationCause) -> Compensat
 fn compensating<P: Process>(mut state: Compensating<P>, event: &SagaEvent<P>) -> Saga<P> {
     match event {
         SagaEvent::CompensationRequested { step, attempt, request, deadline } => {
-            state.request(step, *attempt, request, *deadline);
+            state.request(step, *attempt, Some(request), *deadline);
+        }
+        SagaEvent::ChildUndoRequested { step, attempt, deadline, .. } => {
+            state.request(step, *attempt, None, *deadline);
         }
         SagaEvent::StepSkipped { step, lane: Lane::Undo, by_hand: _ } => {
             let attempts = state.step(step.as_str()).map_or(0, |step| step.phase.attempts());
@@ -197,6 +213,7 @@ fn compensating<P: Process>(mut state: Compensating<P>, event: &SagaEvent<P>) ->
         | SagaEvent::CompensationStarted { .. }
         | SagaEvent::CancelRequested { .. }
         | SagaEvent::Parked { lane: Lane::Forward, .. }
+        | SagaEvent::ChildRequested { .. }
         | SagaEvent::StepHeld { lane: Lane::Forward, .. }
         | SagaEvent::StepReleased { lane: Lane::Forward, .. }
         | SagaEvent::Resumed { .. }

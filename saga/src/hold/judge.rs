@@ -46,6 +46,8 @@ fn said<P: Process>(event: &SagaEvent<P>, released: &StepName) -> Judgement {
         | SagaEvent::CompensationSucceeded { step } => is_of_it(Judgement::Worked, step),
         SagaEvent::Completed | SagaEvent::Compensated { .. } | SagaEvent::Abandoned { .. } => Judgement::Worked,
         SagaEvent::Started { .. }
+        | SagaEvent::ChildRequested { .. }
+        | SagaEvent::ChildUndoRequested { .. }
         | SagaEvent::StepRequested { .. }
         | SagaEvent::StepAwaited { .. }
         | SagaEvent::StepRetried { .. }

@@ -204,7 +204,11 @@ pub(super) fn plans<P: Process>(sample: &Sample<'_, P>) -> Vec<Vec<Plan>> {
 fn taken<P: Process>(sample: &Sample<'_, P>) -> Vec<StepName> {
     let mut run = Run::begin(sample, Vec::new());
     run.finish();
-    let is_asking =
-        |event: &&SagaEvent<P>| matches!(event, SagaEvent::StepRequested { .. } | SagaEvent::StepAwaited { .. });
+    let is_asking = |event: &&SagaEvent<P>| {
+        matches!(
+            event,
+            SagaEvent::StepRequested { .. } | SagaEvent::StepAwaited { .. } | SagaEvent::ChildRequested { .. }
+        )
+    };
     run.world.history().filter(is_asking).filter_map(|event| event.step().cloned()).collect()
 }

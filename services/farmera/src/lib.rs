@@ -19,6 +19,7 @@
 pub mod addresses;
 pub mod bench;
 pub mod catalogue;
+pub mod check_upgrade;
 pub mod cli;
 pub mod clients;
 pub mod demo;

@@ -6,6 +6,7 @@ use farmera_proto::saga::v1 as pb;
 use farmera_proto::saga::v1::saga::State;
 
 use crate::addresses::Target;
+use crate::check_upgrade;
 use crate::clients::{Clients, Peer};
 use crate::failure::Failure;
 use crate::output::{self, Format, Paint};
@@ -27,6 +28,8 @@ pub enum Command {
         #[expect(missing_docs, reason = "clap would show it")]
         target: Target,
     },
+    /// What this program makes of the open sagas that another one has begun; before it is deployed.
+    CheckUpgrade(check_upgrade::Arguments),
     /// Sagas, newest first.
     List {
         /// Only sagas in this state: running, compensating, parked, completed, compensated, abandoned.
@@ -51,6 +54,7 @@ pub enum Command {
 pub async fn command(command: Command) -> Result<(), Failure> {
     match command {
         Command::Show { id, output, target } => show(&Clients::connect(target.endpoints()?)?, &id, output).await,
+        Command::CheckUpgrade(arguments) => check_upgrade::command(arguments).await,
         Command::List { state, limit, output, target } => {
             list(&Clients::connect(target.endpoints()?)?, state, limit, output).await
         }

@@ -6,7 +6,7 @@ use eventstore::worker::Handler;
 use eventstore::{Actor, Need, Unit, Version, derived_id};
 use saga::hold::{HoldInput, HoldRefusal};
 use saga::{CompensationCause, Input as SagaInput, Refusal, Saga, SagaEvent};
-use saga_runtime::{Engine, HoldError, StepError};
+use saga_runtime::{Engine, Happened, HoldError, StepError};
 use tracing::error;
 use uuid::Uuid;
 
@@ -207,16 +207,15 @@ impl OrdersHandler {
         &self,
         unit: &mut Unit<'c>,
         saga_id: Uuid,
-        step: impl FnOnce(&mut Unit<'c>) -> Result<Vec<SagaEvent<OrderProcess>>, StepError>,
+        step: impl FnOnce(&mut Unit<'c>) -> Result<Happened<OrderProcess>, StepError>,
     ) -> Result<(), HandleError> {
         let order_id = match unit.get::<Saga<OrderProcess>>(saga_id)?.input() {
             Some(facts) => facts.order_id,
             None => return Err(Refusal::NotStarted.into()),
         };
-        let cancels = saga_id == cancel_saga_id(order_id);
         unit.require::<Order>(&[order_id])?;
-        for event in step(unit)? {
-            let Some(command) = consequence(&event, cancels) else { continue };
+        for (of, event) in step(unit)? {
+            let Some(command) = consequence(&event, of == cancel_saga_id(order_id)) else { continue };
             let events = decide(unit.get::<Order>(order_id)?, command).inspect_err(|rejection| {
                 error!(%saga_id, %order_id, %event, %rejection, "a saga and its order contradict each other");
             })?;
@@ -273,6 +272,8 @@ fn consequence(event: &SagaEvent<OrderProcess>, cancels: bool) -> Option<Command
         | SagaEvent::StepRetried { .. }
         | SagaEvent::Paused { .. }
         | SagaEvent::Unpaused { .. }
+        | SagaEvent::ChildRequested { .. }
+        | SagaEvent::ChildUndoRequested { .. }
         | SagaEvent::StepHeld { .. }
         | SagaEvent::StepReleased { .. }
         | SagaEvent::TimersShifted { .. }

@@ -30,8 +30,10 @@ use eventstore::StreamKind;
 use eventstore::worker::WorkerHandle;
 use farmera_proto::orders::v1::orders_query_service_server::OrdersQueryServiceServer;
 use farmera_proto::orders::v1::orders_service_server::OrdersServiceServer;
+use saga::Library;
 use saga_runtime::{
-    Engine, HoldLimits, HoldLoop, HoldsInForce, Reconciler, ReconcilerLimits, SagaMetrics, TimerLimits, TimerLoop,
+    DefinitionsError, Engine, HoldLimits, HoldLoop, HoldsInForce, Reconciler, ReconcilerLimits, SagaMetrics,
+    TimerLimits, TimerLoop, record_definitions,
 };
 use tokio::net::TcpListener;
 use tonic::service::RoutesBuilder;
@@ -43,6 +45,7 @@ use crate::handler::OrdersHandler;
 use crate::live::Live;
 use crate::prices::Prices;
 use crate::projections::held::HeldList;
+use crate::projections::open::BoundList;
 use crate::projections::orders::{OrderList, OrderProjection};
 use crate::projections::sagas::{SagaList, SagaProjection};
 use crate::react::{Answers, Waker};
@@ -53,8 +56,12 @@ pub const NAME: &str = "orders";
 /// Where it serves gRPC unless told otherwise.
 pub const DEFAULT_PORT: u16 = 50_052;
 /// Every kind of stream in its log.
-pub const STREAMS: &[StreamKind] =
-    &[StreamKind::of::<domain::Order>(), StreamKind::of::<saga::Saga<OrderProcess>>(), StreamKind::of::<saga::Holds>()];
+pub const STREAMS: &[StreamKind] = &[
+    StreamKind::of::<domain::Order>(),
+    StreamKind::of::<saga::Saga<OrderProcess>>(),
+    StreamKind::of::<saga::Holds>(),
+    StreamKind::of::<saga::RecordedDefinition>(),
+];
 
 const SERVICES: &[&str] = &[
     "farmera.orders.v1.OrdersService",
@@ -78,6 +85,26 @@ pub fn migrator() -> sqlx::migrate::Migrator {
 #[must_use]
 pub fn projections() -> Vec<Box<dyn Projection>> {
     vec![Box::new(OrderProjection), Box::new(SagaProjection)]
+}
+
+/// Refuses to start with a definition that was changed under open sagas. A database that does not answer yet is no reason
+/// to wait: no saga is ever decided by another definition than its own.
+async fn compare_definitions(service: &Service, library: &Library<OrderProcess>) -> Result<(), StartError> {
+    let bound = BoundList::new(service.pool.clone());
+    let compared = record_definitions(&*service.store, &*service.clock, &*service.ids, library, &bound).await;
+    match compared {
+        Ok(()) => Ok(()),
+        Err(error @ (DefinitionsError::Changed { .. } | DefinitionsError::Decode(_))) => {
+            Err(StartError::Peer(error.to_string()))
+        }
+        Err(error @ (DefinitionsError::Read(_) | DefinitionsError::Commit(_))) => {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "definitions cannot be compared with the database"
+            );
+            Ok(())
+        }
+    }
 }
 
 /// Starts whatever moves sagas that nobody answers: their timers, the end of holds, the reconciler.
@@ -114,6 +141,7 @@ pub async fn run(config: Config, listener: TcpListener, around: Surroundings) ->
     let payment = chassis::grpc::channel(&config.payment_url)
         .map_err(|error| StartError::Peer(format!("PAYMENT_URL cannot be used: {error}")))?;
     let mut service = Service::start(Schema::new(NAME, &migrator()), &config.common, around).await?;
+    compare_definitions(&service, &library).await?;
     let (prices, asking) = Prices::new(products.clone());
     service.tasks.spawn("prices", asking);
 

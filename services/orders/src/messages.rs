@@ -170,6 +170,8 @@ pub fn outgoing(event: &Recorded) -> Result<Option<Outgoing>, DecodeError> {
         | SagaEvent::StepRetried { .. }
         | SagaEvent::Paused { .. }
         | SagaEvent::Unpaused { .. }
+        | SagaEvent::ChildRequested { .. }
+        | SagaEvent::ChildUndoRequested { .. }
         | SagaEvent::StepHeld { .. }
         | SagaEvent::StepReleased { .. }
         | SagaEvent::TimersShifted { .. }

@@ -12,8 +12,8 @@ use orders::domain::{Facts, Failure, Farm, Line, Order, OrderEvent};
 use orders::sagas::{Item, NotifiedLine, OrderFacts, OrderProcess, Request, Telling};
 use saga::hold::{HoldEvent, ReleasePlan};
 use saga::{
-    ByHand, CompensationCause, Deadline, DefinitionRef, HoldTarget, Holds, Lane, Rejection, Saga, SagaEvent, Shared,
-    StepName,
+    ByHand, CompensationCause, Deadline, DefinitionEvent, DefinitionRef, HoldTarget, Holds, Lane, Parent,
+    RecordedDefinition, Rejection, Saga, SagaEvent, Shared, StepName,
 };
 use uuid::Uuid;
 
@@ -146,7 +146,10 @@ fn of_sagas() -> Vec<(&'static str, Event)> {
     let definition: DefinitionRef = serde_json::from_str(&reference).unwrap();
     let input = OrderFacts { order_id: id(10), reservation_id: id(11), payment_id: id(12), facts: facts() };
     let input = Shared::from(input);
-    let started = |deadline| Event::Started { definition: definition.clone(), input: input.clone(), deadline };
+    let begun =
+        |deadline, parent| Event::Started { definition: definition.clone(), input: input.clone(), deadline, parent };
+    let started = |deadline| begun(deadline, None);
+    let parent = |lane| Some(Parent { saga_id: id(40), step: StepName::new("order"), lane });
     let step = || StepName::new("reserve-inventory");
     let (actor, reason) = (|| Actor::new("operator:ana"), || "looked into it".to_owned());
     let causes = || {
@@ -164,6 +167,20 @@ fn of_sagas() -> Vec<(&'static str, Event)> {
     events.extend([
         ("", started(None)),
         ("deadline", started(Some(Deadline { at: at(), binds: 2 }))),
+        ("for_parent", begun(None, parent(Lane::Forward))),
+        ("undoes_for_parent", begun(None, parent(Lane::Undo))),
+        (
+            "",
+            Event::ChildRequested {
+                step: step(),
+                attempt: 1,
+                child_id: id(41),
+                definition: "cancel-order".into(),
+                input: input.clone(),
+                deadline: at(),
+            },
+        ),
+        ("", Event::ChildUndoRequested { step: step(), attempt: 2, child_id: id(41), deadline: at() }),
         ("", Event::Paused { actor: actor(), reason: reason(), at: at() }),
         ("", Event::Unpaused { actor: actor(), reason: reason(), at: at() }),
         ("", Event::TimersShifted { step: None, by_ms: -60_000, actor: actor(), reason: reason() }),
@@ -203,6 +220,15 @@ fn of_holds() -> Vec<(&'static str, HoldEvent)> {
         ("", HoldEvent::ReleaseStopped { target: target(), failed: 3, at: at() }),
         ("", HoldEvent::Ended { target: target(), at: at() }),
     ]
+}
+
+#[test]
+fn every_event_of_recorded_definitions_is_read_as_it_was_released() {
+    let reference = r#"{"name":"place-order","version":1,"hash":"HASH"}"#.replace("HASH", &"5e".repeat(32));
+    let definition: DefinitionRef = serde_json::from_str(&reference).unwrap();
+    let recorded = DefinitionEvent::Recorded { definition: definition.clone() };
+    let events = [("", recorded), ("", DefinitionEvent::Replaced { definition })];
+    golden::check::<RecordedDefinition>(folder(), &events).unwrap_or_else(|findings| panic!("{findings}"));
 }
 
 #[test]

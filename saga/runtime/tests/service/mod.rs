@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a helper of tests may fail as a test does")]
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use chrono::DateTime;
@@ -273,8 +274,11 @@ pub fn stream() -> StreamId {
     Saga::<Orders>::stream(SAGA)
 }
 
+/// Every input comes by a message of its own.
 pub fn cause() -> Cause {
-    Cause { correlation: SAGA, causation: SAGA, trace: None, actor: Actor::new("service:test") }
+    static MESSAGES: AtomicU64 = AtomicU64::new(1);
+    let causation = Uuid::from_u64_pair(1, MESSAGES.fetch_add(1, Ordering::Relaxed));
+    Cause { correlation: SAGA, causation, trace: None, actor: Actor::new("service:test") }
 }
 
 pub fn history(store: &MemoryStore) -> Vec<SagaEvent<Orders>> {

@@ -5,6 +5,7 @@ mod file;
 mod import;
 mod show;
 
+use chassis::config::Env;
 use clap::Subcommand;
 use eventstore::{Category, ReadError, StreamId, StreamKind};
 use eventstore_postgres::{PostgresStore, StoreOptions};
@@ -78,7 +79,11 @@ fn categories(service: &Service) -> Vec<Category> {
 
 /// The log of a service, as its service role.
 async fn log_of(service: &Service, surroundings: &Surroundings) -> Result<PostgresStore, Failure> {
-    let env = surroundings.env()?;
+    log_in(service, &surroundings.env()?).await
+}
+
+/// The log of a service whose database the environment names.
+pub(crate) async fn log_in(service: &Service, env: &Env) -> Result<PostgresStore, Failure> {
     let url = env.of_service(service.name).secret("DATABASE_URL", "where the service's Postgres database is");
     let url = url.map_err(|error| Failure::Setup(error.to_string()))?;
     schema::refuse_newer(service, url.expose()).await?;
@@ -86,7 +91,7 @@ async fn log_of(service: &Service, surroundings: &Surroundings) -> Result<Postgr
     PostgresStore::connect(&options).map_err(|error| Failure::Setup(format!("{}: {error}", service.name)))
 }
 
-fn unreadable(error: ReadError) -> Failure {
+pub(crate) fn unreadable(error: ReadError) -> Failure {
     match error {
         ReadError::Unavailable(source) => Failure::Unavailable(format!("the database does not answer: {source}")),
         ReadError::Corrupt(reason) => Failure::Failed(format!("a stored row is corrupt: {reason}")),

@@ -53,6 +53,12 @@ fn said(event: &SagaEvent<OrderProcess>) -> (Lane, u32, &'static str, String) {
         SagaEvent::Resumed { actor, reason } => (Lane::Unspecified, 0, "resumed", who(actor, reason)),
         SagaEvent::Paused { actor, reason, .. } => (Lane::Unspecified, 0, "paused", who(actor, reason)),
         SagaEvent::Unpaused { actor, reason, .. } => (Lane::Unspecified, 0, "unpaused", who(actor, reason)),
+        SagaEvent::ChildRequested { attempt, child_id, definition, .. } => {
+            (Lane::Forward, *attempt, "run", format!("{definition} as saga {child_id}"))
+        }
+        SagaEvent::ChildUndoRequested { attempt, child_id, .. } => {
+            (Lane::Undo, *attempt, "requested", format!("saga {child_id} is to be undone"))
+        }
         SagaEvent::StepHeld { lane, hold, actor, reason, .. } => {
             (of(*lane), 0, "held", format!("{hold} is held {}", who(actor, reason)))
         }

@@ -242,6 +242,8 @@ fn request(event: &Event) -> Option<(String, bool)> {
         | Event::Resumed { .. }
         | Event::Paused { .. }
         | Event::Unpaused { .. }
+        | Event::ChildRequested { .. }
+        | Event::ChildUndoRequested { .. }
         | Event::StepHeld { .. }
         | Event::StepReleased { .. }
         | Event::TimersShifted { .. }

@@ -114,6 +114,8 @@ impl History {
                 | Event::Resumed { .. }
                 | Event::Paused { .. }
                 | Event::Unpaused { .. }
+                | Event::ChildRequested { .. }
+                | Event::ChildUndoRequested { .. }
                 | Event::StepHeld { .. }
                 | Event::StepReleased { .. }
                 | Event::TimersShifted { .. }

@@ -86,10 +86,12 @@ impl Times {
 
     fn take(&mut self, time: DateTime<Utc>, event: &Event) {
         match event {
-            Event::StepRequested { step, .. } | Event::StepAwaited { step, .. } => {
-                self.begin(step.as_str(), time, Lane::Forward)
+            Event::StepRequested { step, .. }
+            | Event::StepAwaited { step, .. }
+            | Event::ChildRequested { step, .. } => self.begin(step.as_str(), time, Lane::Forward),
+            Event::CompensationRequested { step, .. } | Event::ChildUndoRequested { step, .. } => {
+                self.begin(step.as_str(), time, Lane::Undo)
             }
-            Event::CompensationRequested { step, .. } => self.begin(step.as_str(), time, Lane::Undo),
             Event::StepSucceeded { step, .. } => {
                 self.errors.remove(step.as_str());
                 self.settle(step.as_str(), time, Lane::Forward);

@@ -106,7 +106,9 @@ fn part(history: &History, definition: &Definition<OrderProcess>, change: &Chang
             continue;
         }
         match event {
-            Event::StepRequested { attempt, .. } => asked = Some((*attempt, recorded.time)),
+            Event::StepRequested { attempt, .. } | Event::ChildRequested { attempt, .. } => {
+                asked = Some((*attempt, recorded.time));
+            }
             Event::StepRetried { .. } | Event::Parked { .. } => forgiven = asked.map_or(0, |(attempt, _)| attempt),
             Event::StepUnknown { attempt, retry_at, .. } => {
                 let used = attempt.saturating_sub(forgiven);
@@ -131,6 +133,7 @@ fn part(history: &History, definition: &Definition<OrderProcess>, change: &Chang
             | Event::StepRejected { .. }
             | Event::CompensationStarted { .. }
             | Event::CompensationRequested { .. }
+            | Event::ChildUndoRequested { .. }
             | Event::CompensationSucceeded { .. }
             | Event::CompensationFailed { .. }
             | Event::CancelRequested { .. }

@@ -1,6 +1,7 @@
 //! Read models: a file each, with its table, its `apply` and its queries.
 
 pub mod held;
+pub mod open;
 pub mod orders;
 pub mod sagas;
 

@@ -99,6 +99,8 @@ impl Moves {
             | SagaEvent::Resumed { .. }
             | SagaEvent::Paused { .. }
             | SagaEvent::Unpaused { .. }
+            | SagaEvent::ChildRequested { .. }
+            | SagaEvent::ChildUndoRequested { .. }
             | SagaEvent::StepHeld { .. }
             | SagaEvent::StepReleased { .. }
             | SagaEvent::TimersShifted { .. }

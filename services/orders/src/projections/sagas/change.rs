@@ -151,7 +151,9 @@ impl Change {
                     at: recorded.time,
                 });
             }
-            Event::StepRequested { step, attempt, .. } | Event::StepAwaited { step, attempt, .. } => {
+            Event::StepRequested { step, attempt, .. }
+            | Event::StepAwaited { step, attempt, .. }
+            | Event::ChildRequested { step, attempt, .. } => {
                 self.at(step.as_str(), Lane::Forward, *attempt);
             }
             Event::StepUnknown { step, attempt, detail, .. } => {
@@ -191,10 +193,9 @@ impl Change {
             Event::CompensationRequested { .. } | Event::CompensationSucceeded { .. } => {
                 self.state = Some(State::Compensating);
             }
+            Event::ChildUndoRequested { step, attempt, .. } => self.at(step.as_str(), Lane::Undo, *attempt),
             Event::StepHeld { step, lane, .. } => self.at(step.as_str(), *lane, 0),
-            Event::Migrated { definition, .. } => {
-                self.definition_version = Some(i32::try_from(definition.version).unwrap_or(i32::MAX));
-            }
+            Event::Migrated { definition, .. } => self.definition_version = i32::try_from(definition.version).ok(),
             Event::StepSucceeded { .. }
             | Event::StepReleased { .. }
             | Event::TimersShifted { .. }
