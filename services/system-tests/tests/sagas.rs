@@ -84,15 +84,22 @@ async fn a_hold_is_heeded_by_every_process_and_its_release_lets_orders_go() {
     another_process_says(&store, &placed).await;
     let order = held_order(clients, &product).await;
 
-    // The list of open sagas follows the log, and the orders before the hold come to their end.
-    let is_alone = async {
-        while checked(&env).await != (1, 0, 0) {
+    // The list of open sagas follows the log. More than this one may be open: one that was confirmed a moment before the
+    // hold waits with its capture.
+    let is_listed = async {
+        loop {
+            let (same, different, undecodable) = checked(&env).await;
+            assert_eq!((different, undecodable), (0, 0), "the same program goes on as it did");
+            if same > 0 {
+                return;
+            }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
-    timeout(support::END_LIMIT, is_alone).await.unwrap();
+    timeout(support::END_LIMIT, is_listed).await.unwrap();
     let impatient = env.clone().with("FARMERA_ORDERS__PAYMENT_TIMEOUT_MS".to_owned(), "1234".to_owned());
-    assert_eq!(checked(&impatient).await, (0, 0, 1), "one with other definitions does not");
+    let (same, different, undecodable) = checked(&impatient).await;
+    assert!((same, different) == (0, 0) && undecodable > 0, "one with other definitions does not");
 
     let at = store.now().await.unwrap();
     let released = HoldEvent::ReleaseStarted { target: payment(), plan, by_hand: Some(by_hand()), at };
