@@ -1,7 +1,7 @@
 # The front door. `make` alone lists what there is.
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up test chaos plants bench fmt lint
+.PHONY: help install demo up test chaos plants simulate bench fmt lint
 
 CARGO ?= cargo
 RUN := $(CARGO) run --quiet --locked --package farmera --
@@ -30,6 +30,9 @@ chaos: install ## Kill, wipe, cut and repeat under load, then judge from outside
 
 plants: install ## Plant each known bug in turn and see that a test notices
 	@$(CARGO) run --quiet --locked --package chaos -- plants
+
+simulate: ## Run the cores through a minute of everything that can go wrong (SIMULATE="--seeds 1000", "--seed 7", "plants")
+	@$(CARGO) run --release --quiet --locked --package system-tests --bin simulate -- $(SIMULATE)
 
 bench: install ## Measure: 20,000 orders at a concurrency of 256, then 500 one at a time (release build)
 	@$(CARGO) build --release --locked --package farmera

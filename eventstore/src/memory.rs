@@ -61,6 +61,49 @@ impl MemoryStore {
         self.lock().armed(stream)
     }
 
+    /// [`EventStore::commit`], at once: for simulators, which have no runtime.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn commit_now(&self, commit: Commit) -> Result<Committed, CommitError> {
+        self.lock().commit(commit)
+    }
+
+    /// [`EventStore::read_streams`], at once.
+    #[must_use]
+    pub fn read_streams_now(&self, streams: &[(StreamId, Version)], limit: usize) -> Vec<Recorded> {
+        self.lock().read_streams(streams, limit)
+    }
+
+    /// [`EventStore::read_stream_backwards`], at once.
+    #[must_use]
+    pub fn read_stream_backwards_now(&self, stream: StreamId, limit: usize) -> Vec<Recorded> {
+        self.lock().read_stream_backwards(stream, limit)
+    }
+
+    /// [`EventStore::outbox_pending`], at once.
+    #[must_use]
+    pub fn outbox_pending_now(&self, after: TxId, age: Duration, limit: usize) -> Vec<TxId> {
+        self.lock().outbox_pending(after, age, limit)
+    }
+
+    /// [`EventStore::read_transactions`], at once.
+    #[must_use]
+    pub fn read_transactions_now(&self, txs: &[TxId], categories: &[Category]) -> Vec<Recorded> {
+        self.lock().read_transactions(txs, categories)
+    }
+
+    /// [`EventStore::outbox_published`], at once.
+    pub fn outbox_published_now(&self, txs: &[TxId]) {
+        self.lock().outbox_published(txs);
+    }
+
+    /// [`EventStore::claim_due_timers`], at once.
+    #[must_use]
+    pub fn claim_due_timers_now(&self, categories: &[Category], limit: usize, lease: Duration) -> DueTimers {
+        self.lock().claim_due_timers(categories, limit, lease)
+    }
+
     /// Never poisoned for good: every change is complete before the lock is let go.
     fn lock(&self) -> MutexGuard<'_, Data> {
         self.data.lock().unwrap_or_else(PoisonError::into_inner)

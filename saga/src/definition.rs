@@ -314,6 +314,20 @@ impl<P: Process> Definition<P> {
         self.steps.iter().find(|step| step.name == *name)
     }
 
+    /// The same in every other respect, with at most so many tries per step and lane: for those who try out all of them.
+    pub(crate) fn with_retries(&self, attempts_max: u32) -> Self {
+        let mut bounded = self.clone();
+        for step in &mut bounded.steps {
+            if let Action::Ask(ask) = &mut step.action {
+                for policy in [&mut ask.retry, &mut ask.undo_retry] {
+                    let attempts_max = policy.attempts_max.get().min(attempts_max);
+                    *policy = RetryPolicy::new(attempts_max, policy.backoff_first, policy.backoff_max);
+                }
+            }
+        }
+        bounded
+    }
+
     /// The first step that cannot be undone; the number of steps when all can.
     pub(crate) fn no_return(&self) -> usize {
         self.no_return

@@ -59,6 +59,8 @@
 //!
 //! [`laws`] proves these of any definition; run yours through [`laws::all`]. With [`typed`] steps the compiler sees to it
 //! that no step asks for what none before it gives. [`render`] draws a definition, and how far a saga is on it.
+//! [`laws`] tests these of any definition; run yours through [`laws::all`]. [`prover`] tries out everything that may
+//! happen to its sagas, and refuses with the shortest story that breaks a promise; run yours through it, too.
 //!
 //! # What is asked of participants
 //!
@@ -137,6 +139,7 @@ mod name;
 mod pending;
 mod policy;
 mod process;
+pub mod prover;
 mod read;
 mod recorded;
 mod state;

@@ -3,8 +3,10 @@
 
 use money::{Currency, Money};
 use orders::domain::{Facts, Farm, Line};
-use orders::sagas::{OrderFacts, OrderProcess, Patience, cancel_order, place_order};
+use orders::sagas::{CAPTURE_PAYMENT, COMMIT_INVENTORY, OrderFacts, OrderProcess, Patience, cancel_order, place_order};
+use saga::Status;
 use saga::laws::{self, Sample};
+use saga::prover::{End, Prover, Side};
 use uuid::Uuid;
 
 fn input() -> OrderFacts {
@@ -35,6 +37,25 @@ fn place_order_obeys_the_laws() {
 fn cancel_order_obeys_the_laws() {
     let definition = cancel_order(Patience::default()).unwrap();
     laws::all(&sample(&definition));
+}
+
+/// Everything that may happen is tried out: every answer twice, late, unknown or never, and a cancellation at any time.
+#[test]
+fn place_order_is_proven_to_take_money_and_goods_for_completed_orders_only() {
+    let definition = place_order(Patience::default()).unwrap();
+    let in_vain = |step: &'static str| move |end: &End| end.side(step) == Side::Done && end.status != Status::Completed;
+    let prover = Prover::new(&definition, input())
+        .never("money captured, and the order not completed", in_vain(CAPTURE_PAYMENT))
+        .never("goods gone, and the order not completed", in_vain(COMMIT_INVENTORY));
+    let proof = prover.prove().unwrap_or_else(|unsound| panic!("{unsound}"));
+    assert!(proof.states > 300, "{proof:?}");
+}
+
+#[test]
+fn cancel_order_is_proven() {
+    let definition = cancel_order(Patience::default()).unwrap();
+    let proof = Prover::new(&definition, input()).prove().unwrap_or_else(|unsound| panic!("{unsound}"));
+    assert!(proof.states > 30, "{proof:?}");
 }
 
 /// Sagas in flight are bound to these hashes. Whoever sees this test fail has changed a released definition: give it a

@@ -15,6 +15,7 @@ pub mod config;
 pub mod domain;
 pub mod grpc;
 pub mod handler;
+pub mod heard;
 pub mod messages;
 pub mod processor;
 pub mod projections;

@@ -19,9 +19,10 @@ use tokio::time::{Instant, sleep, timeout};
 use tracing::{debug, warn};
 use uuid::Uuid;
 
-use crate::domain::{Answer, Doubt, Effect, Input, Next, Operation, Outcome, Request};
+use crate::domain::{Answer, Effect, Input, Next, Operation, Outcome, Request};
 use crate::handler::{Payments, Refused, Work};
-use crate::provider::{Charge, ChargeStatus, Key, PaymentProvider, ProviderError};
+use crate::heard::{Heard, heard, operation};
+use crate::provider::{Charge, Key, PaymentProvider, ProviderError};
 
 /// Rounds between rules and provider for one request, whatever happens.
 const ROUNDS_MAX: usize = 64;
@@ -149,45 +150,25 @@ impl Settler {
                 sleep(backoff(*unanswered)).await;
             }
             let (label, called) = self.call(payment_id, &effect).await;
-            let failed = match called {
-                Ok(charge) => return Ok(outcome(&effect, charge)),
-                Err(failed) => failed,
-            };
-            match (&effect, &failed) {
-                (_, ProviderError::Unanswered(reason)) => {
-                    *unanswered += 1;
-                    debug!(%payment_id, operation = label, reason, unanswered, "no answer from the provider");
-                    if *unanswered >= self.patience.tries_max {
-                        return Err(NotHandled::Later(failed.to_string()));
-                    }
-                    match operation(&effect) {
-                        Some(_) if faults::planted(Plant::ChargeWithNewKey) => effect = with_new_key(effect),
-                        Some((operation, _)) => return Ok(Outcome::Unanswered(operation)),
-                        None => {}
-                    }
+            if let Err(failed @ ProviderError::Unanswered(reason)) = &called {
+                *unanswered += 1;
+                debug!(%payment_id, operation = label, reason, unanswered, "no answer from the provider");
+                if *unanswered >= self.patience.tries_max {
+                    return Err(NotHandled::Later(failed.to_string()));
+                }
+                if faults::planted(Plant::ChargeWithNewKey) && operation(&effect).is_some() {
+                    effect = with_new_key(effect);
                     continue;
                 }
-                (Effect::Authorize { .. }, ProviderError::Refused(refusal)) => {
-                    return Ok(Outcome::Declined(refusal.clone()));
-                }
-                (Effect::Capture { .. }, ProviderError::Refused(refusal)) => {
-                    return Ok(Outcome::CaptureRejected(refusal.clone()));
-                }
-                (Effect::Void { .. }, ProviderError::Refused(refusal)) => {
-                    return Ok(Outcome::VoidRejected(refusal.clone()));
-                }
-                (Effect::Refund { .. }, ProviderError::Refused(refusal)) => {
-                    return Ok(Outcome::RefundRejected(refusal.clone()));
-                }
-                (_, ProviderError::KeySpent(_)) => {
-                    if let Some((operation, epoch)) = operation(&effect) {
-                        return Ok(Outcome::Spent(operation, epoch));
-                    }
-                }
-                (Effect::Lookup { .. }, ProviderError::Refused(_)) | (_, ProviderError::Malformed(_)) => {}
             }
-            warn!(%payment_id, operation = label, error = &failed as &dyn std::error::Error, "a defect between us and the provider");
-            return Err(NotHandled::Poison(failed.to_string()));
+            match heard(&effect, called) {
+                Heard::Outcome(outcome) => return Ok(outcome),
+                Heard::Silence => {}
+                Heard::Defect(reason) => {
+                    warn!(%payment_id, operation = label, reason, "a defect between us and the provider");
+                    return Err(NotHandled::Poison(reason));
+                }
+            }
         }
     }
 
@@ -235,50 +216,6 @@ fn with_new_key(effect: Effect) -> Effect {
     match effect {
         Effect::Authorize { epoch, amount, token } => Effect::Authorize { epoch: epoch + 1, amount, token },
         other @ (Effect::Capture { .. } | Effect::Void { .. } | Effect::Refund { .. } | Effect::Lookup { .. }) => other,
-    }
-}
-
-/// What an effect changes, and its key's epoch; `None` for a look.
-const fn operation(effect: &Effect) -> Option<(Operation, u32)> {
-    match effect {
-        Effect::Authorize { epoch, .. } => Some((Operation::Authorize, *epoch)),
-        Effect::Capture { epoch, .. } => Some((Operation::Capture, *epoch)),
-        Effect::Void { epoch, .. } => Some((Operation::Void, *epoch)),
-        Effect::Refund { epoch, .. } => Some((Operation::Refund, *epoch)),
-        Effect::Lookup { .. } => None,
-    }
-}
-
-/// What the books say, in the words of the rules.
-fn outcome(effect: &Effect, charge: Option<Charge>) -> Outcome {
-    let (epoch, doubt) = match effect {
-        Effect::Authorize { epoch, .. } => (*epoch, Doubt::Unanswered),
-        Effect::Lookup { authorization, doubt } => (*authorization, *doubt),
-        // The epoch of the authorization is not known here, nor needed: a charge that is merely held tells nothing new.
-        Effect::Capture { .. } | Effect::Void { .. } | Effect::Refund { .. } => (1, Doubt::Unanswered),
-    };
-    match (doubt, charge) {
-        (Doubt::Unanswered, None) => Outcome::NotFound { epoch },
-        (Doubt::Spent(operation, epoch), None) => Outcome::Unchanged(operation, epoch),
-        (Doubt::Spent(operation, epoch), Some(charge)) if is_untouched(operation, &charge.status) => {
-            Outcome::Unchanged(operation, epoch)
-        }
-        (Doubt::Unanswered | Doubt::Spent(..), Some(charge)) => match charge.status {
-            ChargeStatus::Authorized => Outcome::Authorized { epoch, charge: charge.reference, amount: charge.amount },
-            ChargeStatus::Captured => Outcome::Captured(charge.amount),
-            ChargeStatus::Voided => Outcome::Voided,
-            ChargeStatus::Refunded => Outcome::Refunded(charge.amount),
-            ChargeStatus::Declined(refusal) => Outcome::Declined(refusal),
-        },
-    }
-}
-
-/// True when a charge stands where it stood before `operation`.
-fn is_untouched(operation: Operation, status: &ChargeStatus) -> bool {
-    match operation {
-        Operation::Authorize => false,
-        Operation::Capture | Operation::Void => *status == ChargeStatus::Authorized,
-        Operation::Refund => *status == ChargeStatus::Captured,
     }
 }
 

@@ -1,0 +1,189 @@
+use super::*;
+use crate::{Ask, CompensationCause, Facts, Outcome, Rejection, RetryPolicy, Step, UndoOutcome, ask, local, pending};
+
+#[derive(Clone, PartialEq, Debug)]
+struct Trip;
+
+impl Process for Trip {
+    type Input = u32;
+    type Request = String;
+    type Output = ();
+}
+
+fn book(_: &Facts<'_, Trip>) -> String {
+    "book".to_owned()
+}
+
+fn free(_: &Facts<'_, Trip>) -> String {
+    "free".to_owned()
+}
+
+fn trip() -> Definition<Trip> {
+    crate::saga("trip", 1)
+        .compensatable("seat", ask(book).undo(free))
+        .compensatable("room", ask(book).undo(free))
+        .retriable("ticket", ask(book))
+        .build()
+        .unwrap()
+}
+
+fn seat_and_pivot() -> Definition<Trip> {
+    crate::saga("trip", 1)
+        .compensatable("seat", ask(book).undo(free))
+        .pivot("confirm", local())
+        .retriable("pay", ask(book))
+        .build()
+        .unwrap()
+}
+
+/// A definition as the builder would never build it.
+fn unsound(steps: &[(&'static str, Kind, Ask<Trip>)]) -> Definition<Trip> {
+    let steps: Vec<Step<Trip>> = steps
+        .iter()
+        .map(|(name, kind, ask)| Step { name: StepName::new(name), kind: *kind, action: Action::Ask(ask.clone()) })
+        .collect();
+    Definition::assemble("unsound", 1, crate::definition::Terms::default(), steps.chunks(1))
+}
+
+fn refused(prover: Prover<'_, Trip>) -> (String, Vec<String>) {
+    match prover.prove() {
+        Err(Unsound::Counterexample { promise, story }) => (promise, story),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_sound_definition_is_proven_and_everything_was_tried() {
+    let proof = Prover::new(&trip(), 1).prove().unwrap_or_else(|unsound| panic!("{unsound}"));
+    assert!(proof.states > 150, "{proof:?}");
+    let more = Prover::new(&trip(), 1).retries(3).prove().unwrap_or_else(|unsound| panic!("{unsound}"));
+    assert!(more.sagas > proof.sagas, "{more:?} against {proof:?}");
+}
+
+#[test]
+fn a_compensatable_step_without_an_undo_is_refused_at_once() {
+    let definition = unsound(&[("seat", Kind::Compensatable, ask(book)), ("pay", Kind::Pivot, ask(book))]);
+    let refused = Prover::new(&definition, 1).prove().unwrap_err();
+    assert_eq!(refused, Unsound::NoUndo { step: StepName::new("seat") });
+}
+
+#[test]
+fn money_taken_before_the_goods_are_sure_is_refused_with_a_story() {
+    // The retriable step comes before the compensatable one: what is taken is not given back.
+    let definition =
+        unsound(&[("capture", Kind::Retriable, ask(book)), ("reserve", Kind::Compensatable, ask(book).undo(free))]);
+    let captured = |end: &End| end.side("capture") == Side::Done && end.status != Status::Completed;
+    let (promise, story) = refused(Prover::new(&definition, 1).never("captured, and not completed", captured));
+    // That somebody is compensated with something done is wrong whatever it is, so that is what is found.
+    assert_eq!(promise, "whoever is compensated has nothing done");
+    let told = story.join("\n");
+    assert!(told.starts_with("the saga is started: SagaStarted, StepRequested capture"), "{told}");
+    assert!(told.contains("the answer \"refused\" of reserve comes") || told.contains("cancels"), "{told}");
+    assert!(told.ends_with("SagaCompensated"), "{told}");
+}
+
+#[test]
+fn a_promise_of_ones_own_is_kept_too() {
+    let definition = seat_and_pivot();
+    let sound = Prover::new(&definition, 1)
+        .never("paid, and not completed", |end| end.side("pay") == Side::Done && end.status != Status::Completed);
+    assert!(sound.prove().is_ok());
+    let (promise, story) =
+        refused(Prover::new(&definition, 1).never("completed at all", |end| end.status == Status::Completed));
+    assert_eq!(promise, "never: completed at all");
+    assert!(story.last().unwrap().ends_with("StepSucceeded pay, SagaCompleted"), "{story:#?}");
+}
+
+#[test]
+fn participants_without_a_barrier_are_refused() {
+    let (promise, story) = refused(Prover::new(&trip(), 1).without_barrier());
+    assert_eq!(promise, "whoever is compensated has nothing done");
+    // The undo overtakes its step, which is done when everything is over.
+    let place = |what: &str| story.iter().position(|line| line.starts_with(what));
+    let (undone, done) = (place("(the request to undo seat arrives)"), place("(the request to seat arrives: done)"));
+    assert!(undone.is_some() && undone < done, "{story:#?}");
+}
+
+#[test]
+fn taking_silence_for_a_no_is_refused() {
+    let (promise, _) = refused(Prover::new(&trip(), 1).decided_by(|definition, id, saga, input, now| {
+        let late = pending(saga).wanted.into_iter().find(|wanted| wanted.lane == crate::Lane::Forward);
+        match (input, late) {
+            (Input::Wake, Some(wanted)) => {
+                let outcome = Outcome::Rejected(Rejection::new("NO_ANSWER", ""));
+                decide(definition, id, saga, Input::Reply { step: wanted.step, outcome }, now)
+            }
+            (input, _) => decide(definition, id, saga, input, now),
+        }
+    }));
+    assert_eq!(promise, "whoever is compensated has nothing done");
+}
+
+#[test]
+fn a_decider_that_is_deaf_in_one_state_is_refused() {
+    let (promise, story) = refused(Prover::new(&trip(), 1).decided_by(|definition, id, saga, input, now| {
+        let deaf = matches!((&input, saga), (Input::UndoReply { .. }, Saga::Compensating(_)));
+        if deaf { Ok(Vec::new()) } else { decide(definition, id, saga, input, now) }
+    }));
+    assert_eq!(promise, "an answer that is sought is heard");
+    assert_eq!(story.last().unwrap(), "the answer \"undone\" of seat comes", "{story:#?}");
+}
+
+#[test]
+fn a_decider_that_undoes_what_nobody_asked_for_is_refused() {
+    let (promise, _) = refused(Prover::new(&trip(), 1).decided_by(|definition, id, saga, input, now| {
+        let mut events = decide(definition, id, saga, input, now)?;
+        if events.iter().any(|event| matches!(event, SagaEvent::CompensationStarted { .. })) {
+            let (step, request) = (StepName::new("ticket"), crate::Shared::from("free".to_owned()));
+            events.push(SagaEvent::CompensationRequested { step, attempt: 1, request, deadline: now });
+        }
+        Ok(events)
+    }));
+    assert_eq!(promise, "nothing is undone that was never asked for");
+}
+
+fn parked_at_once(now: DateTime<Utc>) -> Vec<SagaEvent<Trip>> {
+    let cause = CompensationCause::Cancelled { reason: String::new(), actor: crate::testing::tester() };
+    let (step, request) = (StepName::new("seat"), crate::Shared::from("free".to_owned()));
+    vec![
+        SagaEvent::CompensationStarted { cause },
+        SagaEvent::CompensationRequested { step: step.clone(), attempt: 1, request, deadline: now },
+        SagaEvent::Parked { step, lane: crate::Lane::Undo, detail: String::new() },
+    ]
+}
+
+#[test]
+fn a_saga_that_parks_and_hears_nothing_is_refused() {
+    let (promise, _) = refused(Prover::new(&seat_and_pivot(), 1).decided_by(|definition, id, saga, input, now| {
+        // It parks its undo, and does not listen any more.
+        let parks = matches!((&input, saga), (Input::Cancel { .. }, Saga::Running(_)));
+        let deaf = matches!(&input, Input::UndoReply { outcome: UndoOutcome::Done, .. });
+        match (parks, deaf) {
+            (true, _) => Ok(parked_at_once(now)),
+            (false, true) => Ok(Vec::new()),
+            (false, false) => decide(definition, id, saga, input, now),
+        }
+    }));
+    assert_eq!(promise, "an answer that is sought is heard");
+}
+
+#[test]
+fn two_orchestrators_on_one_saga_are_as_good_as_one() {
+    let proof = Prover::new(&trip(), 1).two_orchestrators().prove().unwrap_or_else(|unsound| panic!("{unsound}"));
+    assert!(proof.states > 4_000, "{proof:?}");
+}
+
+#[test]
+fn without_the_fence_two_orchestrators_are_refused() {
+    let (promise, story) = refused(Prover::new(&trip(), 1).two_orchestrators().without_fence());
+    assert!(story.iter().any(|line| line.starts_with("orchestrator 2")), "{promise}: {story:#?}");
+}
+
+#[test]
+fn what_is_too_large_is_not_called_proven() {
+    let refused = Prover::new(&trip(), 1).states_max(100).prove().unwrap_err();
+    assert!(matches!(refused, Unsound::TooLarge { states } if states > 100), "{refused}");
+    let policy = RetryPolicy::new(9, std::time::Duration::from_millis(1), std::time::Duration::from_secs(1));
+    let many = crate::saga::<Trip>("many", 1).retriable("one", ask(book).retry(policy)).build().unwrap();
+    assert!(Prover::new(&many, 1).prove().is_ok());
+}

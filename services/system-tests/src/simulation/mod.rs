@@ -1,0 +1,148 @@
+//! The simulator bound to our cores: orders with two orchestrators, products, payment, notification and a card provider,
+//! in one world, from one seed.
+
+mod envelope;
+mod judges;
+mod notification;
+mod orders;
+mod payment;
+mod plan;
+mod plants;
+mod products;
+mod provider;
+mod rules;
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ::orders::domain::Order;
+use ::orders::handler::OrdersHandler;
+use ::orders::sagas::{OrderProcess, Patience, library};
+use ::payment::domain::Payment as PaymentState;
+use ::payment::handler::Payments;
+use ::products::domain::{Product, Reservation};
+use ::products::handler::ProductsHandler;
+use eventstore::Recorded;
+use saga::{Library, Saga};
+use saga_runtime::Engine;
+use saga_simulator::{Fault, Outcome, World, judge};
+
+use self::notification::Notification;
+use self::orders::{CANCEL, Orders, Promises};
+use self::payment::Payment;
+use self::plan::{Plan, STOCK_LOW_THRESHOLD, STORM};
+use self::products::Products;
+use self::provider::Provider;
+use self::rules::{OrdersRules, ProductsRules};
+
+pub use self::plan::ORDERS;
+pub use self::plants::Plant;
+
+/// One run.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// From which seed.
+    pub seed: u64,
+    /// What became of the world.
+    pub outcome: Outcome,
+    /// Orders that were placed.
+    pub orders: usize,
+    /// Events in all logs.
+    pub events: usize,
+    /// A digest of all logs: the same run has the same.
+    pub fingerprint: u64,
+}
+
+/// A bench for many runs: what does not depend on the seed is made once.
+pub struct Bench {
+    library: Arc<Library<OrderProcess>>,
+}
+
+/// The sagas cannot be run: see [`::orders::sagas::SagasError`].
+pub type BenchError = ::orders::sagas::SagasError;
+
+impl Bench {
+    /// A bench with the production sagas.
+    ///
+    /// # Errors
+    /// They are unsound.
+    pub fn new() -> Result<Self, BenchError> {
+        Ok(Self { library: Arc::new(library(Patience::default())?) })
+    }
+
+    /// Runs the world of `seed`, with a bug or without, and judges it.
+    #[must_use]
+    pub fn run(&self, seed: u64, plant: Option<Plant>, tells: bool) -> Report {
+        let plan = Rc::new(Plan::drawn(seed));
+        let promises = Rc::new(RefCell::new(Promises::default()));
+        let provider = Rc::new(RefCell::new(Provider::new(seed)));
+        let mut world = World::new(seed, STORM, plant.and_then(Plant::bug), tells);
+        let rules = OrdersRules { rules: OrdersHandler::new(Engine::new(Arc::clone(&self.library))), plant };
+        let (rules, kept) = (Rc::new(rules), Rc::clone(&promises));
+        let orders = world.add(Orders { rules, plan: Rc::clone(&plan), promises: kept }, 2);
+        let rules = Rc::new(ProductsRules { rules: ProductsHandler::new(STOCK_LOW_THRESHOLD), plant });
+        let products = world.add(Products { rules, plan: Rc::clone(&plan) }, 2);
+        let payment = world.add(Payment { rules: Rc::new(Payments), provider: Rc::clone(&provider), plant }, 2);
+        let notification = world.add(Notification { rules: Rc::default() }, 1);
+        for number in 0..Products::commands(&plan) {
+            world.ask(products, number, Duration::from_millis(number));
+        }
+        for (number, order) in (0..).zip(&plan.orders) {
+            world.ask(orders, number, order.at);
+            if let Some(at) = order.cancelled {
+                world.ask(orders, CANCEL + number, at);
+            }
+        }
+        world.run();
+        self.judge(seed, world, [orders, products, payment, notification], &promises.borrow(), &provider.borrow())
+    }
+
+    fn judge(
+        &self,
+        seed: u64,
+        mut world: World,
+        [orders, products, payment, notification]: [usize; 4],
+        promises: &Promises,
+        provider: &Provider,
+    ) -> Report {
+        let logs: Vec<Vec<Recorded>> = world.stores().iter().map(|(_, store)| store.events()).collect();
+        let log = |station: usize| logs.get(station).map_or(&[][..], Vec::as_slice);
+        let mut verdict = judges::Verdict::default();
+        logs.iter().for_each(|log| verdict.0.extend(judge::versions(log)));
+        judges::ends(&mut verdict, log(orders), promises);
+        judges::histories(&mut verdict, log(orders), &self.library);
+        judges::goods(&mut verdict, log(products), log(orders));
+        judges::barrier(&mut verdict, log(products));
+        judges::money(&mut verdict, log(orders), provider);
+        judges::books(&mut verdict, log(payment), provider);
+        let fired = &world.nature().fired;
+        let kept_all = fired.of(Fault::Wiped) + fired.of(Fault::RolledBack) == 0;
+        judges::news(&mut verdict, log(orders), log(notification), kept_all);
+        world.audit(orders, &mut |nature, cache, log| {
+            judge::memory::<Order>(nature, cache, log);
+            judge::memory::<Saga<OrderProcess>>(nature, cache, log);
+        });
+        world.audit(products, &mut |nature, cache, log| {
+            judge::memory::<Product>(nature, cache, log);
+            judge::memory::<Reservation>(nature, cache, log);
+        });
+        world.audit(payment, &mut |nature, cache, log| judge::memory::<PaymentState>(nature, cache, log));
+        for violation in verdict.0 {
+            world.nature().accuse(violation.promise, violation.what);
+        }
+        let placed = orders::folded(log(orders)).len();
+        let (events, fingerprint) = (logs.iter().map(Vec::len).sum(), fingerprint(&logs));
+        Report { seed, outcome: world.end(), orders: placed, events, fingerprint }
+    }
+}
+
+/// FNV-1a over the digests of all events.
+fn fingerprint(logs: &[Vec<Recorded>]) -> u64 {
+    let digests = logs.iter().flatten().map(|event| event.digest.map(|digest| format!("{digest:?}")));
+    digests
+        .flatten()
+        .flat_map(String::into_bytes)
+        .fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3))
+}
