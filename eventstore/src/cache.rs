@@ -2,6 +2,7 @@ use std::any::Any;
 use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
+use foldhash::fast::RandomState;
 
 use crate::{Aggregate, Digest, StreamId, Version, snapshot};
 
@@ -83,8 +84,8 @@ impl Clone for Cached {
 /// used in between is forgotten. That happens between units of work only, so it holds at most twice `capacity`
 /// streams and those of one batch.
 pub struct Cache {
-    young: HashMap<StreamId, Cached>,
-    old: HashMap<StreamId, Cached>,
+    young: HashMap<StreamId, Cached, RandomState>,
+    old: HashMap<StreamId, Cached, RandomState>,
     capacity: usize,
 }
 
@@ -92,7 +93,7 @@ impl Cache {
     /// A cache for about `capacity` (at least 1) streams.
     #[must_use]
     pub fn new(capacity: usize) -> Self {
-        Self { young: HashMap::new(), old: HashMap::new(), capacity: capacity.max(1) }
+        Self { young: HashMap::default(), old: HashMap::default(), capacity: capacity.max(1) }
     }
 
     /// How many streams it holds.

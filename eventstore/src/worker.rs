@@ -142,7 +142,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { queue_max: 4_096, batch_max: 512, attempts_max: 16, cached_streams: 50_000, snapshot_every: 500 }
+        Self { queue_max: 4_096, batch_max: 512, attempts_max: 16, cached_streams: 8_192, snapshot_every: 500 }
     }
 }
 

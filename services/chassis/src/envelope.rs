@@ -3,7 +3,7 @@
 //! Every attribute is a `ce-…` header, the body is the proto3 JSON of a message from the contracts. The sources:
 //! CloudEvents core 1.0.2, its NATS protocol binding 3.1, and the extensions for correlation and sequence.
 
-use async_nats::{HeaderMap, HeaderValue};
+use async_nats::{HeaderMap, HeaderName, HeaderValue};
 use bytes::Bytes;
 use chrono::{DateTime, SecondsFormat, Utc};
 use eventstore::{Actor, Cause, Recorded, ToldEvent, TraceContext, Version};
@@ -111,7 +111,7 @@ impl Incoming {
     /// # Errors
     /// [`EnvelopeError`]: the message is to be parked.
     pub fn open(subject: &str, headers: &HeaderMap, body: &Bytes) -> Result<Self, EnvelopeError> {
-        let text = |name: &'static str| headers.get(name).map(|value| value.as_str().to_owned());
+        let text = |name: &'static str| attribute(headers, name).map(str::to_owned);
         let required = |name: &'static str| text(name).ok_or(EnvelopeError::Missing(name));
         let uuid = |name: &'static str| -> Result<Uuid, EnvelopeError> {
             let found = required(name)?;
@@ -166,6 +166,13 @@ impl Stamp {
     }
 }
 
+/// What the header `name` holds. A message has a dozen of them and is looked at several times: a name that is known to
+/// the compiler is neither checked nor copied for it.
+#[must_use]
+pub fn attribute<'h>(headers: &'h HeaderMap, name: &'static str) -> Option<&'h str> {
+    headers.get(HeaderName::from_static(name)).map(HeaderValue::as_str)
+}
+
 /// The attribute that names the history of the publisher's store.
 pub const STORE_EPOCH: &str = "ce-storeepoch";
 /// The attribute that holds the version of the event in its stream.
@@ -188,8 +195,8 @@ pub fn seal(source: &str, outgoing: Outgoing, event: &Recorded, stamp: Stamp) ->
     let id = event.id.0;
     let subject = format!("{}/{}", event.stream.category, event.stream.id);
     let mut headers = attributes(source, &outgoing, id, event.time, &event.cause, &subject);
-    headers.insert(SEQUENCE, format!("{:020}", event.version.get()));
-    headers.insert(STORE_EPOCH, stamp.store_epoch.to_string());
+    headers.insert(HeaderName::from_static(SEQUENCE), format!("{:020}", event.version.get()));
+    headers.insert(HeaderName::from_static(STORE_EPOCH), stamp.store_epoch.to_string());
     headers.insert(async_nats::header::NATS_MESSAGE_ID, stamp.message_id(id));
     Sealed { subject: outgoing.subject, headers, body: outgoing.body }
 }
@@ -198,7 +205,7 @@ pub fn seal(source: &str, outgoing: Outgoing, event: &Recorded, stamp: Stamp) ->
 /// answer that was given once more, and for what is no message of ours.
 #[must_use]
 pub fn told_event(headers: &HeaderMap) -> Option<(ToldEvent, Option<Uuid>)> {
-    let text = |name: &str| headers.get(name).map(HeaderValue::as_str);
+    let text = |name: &'static str| attribute(headers, name);
     let (category, stream) = text("ce-subject")?.split_once('/')?;
     let version = Version::new(text(SEQUENCE)?.parse().ok()?);
     let (stream, id) = (stream.parse().ok()?, text("ce-id")?.parse().ok()?);
@@ -235,20 +242,20 @@ fn attributes(
     subject: &str,
 ) -> HeaderMap {
     let mut headers = HeaderMap::new();
-    headers.insert("ce-specversion", "1.0");
-    headers.insert("ce-id", id.to_string());
-    headers.insert("ce-source", source);
-    headers.insert("ce-type", outgoing.message_type);
-    headers.insert("ce-subject", subject);
-    headers.insert("ce-time", time.to_rfc3339_opts(SecondsFormat::Micros, true));
-    headers.insert("ce-datacontenttype", "application/json");
-    headers.insert("ce-correlationid", cause.correlation.to_string());
-    headers.insert("ce-causationid", cause.causation.to_string());
+    headers.insert(HeaderName::from_static("ce-specversion"), "1.0");
+    headers.insert(HeaderName::from_static("ce-id"), id.to_string());
+    headers.insert(HeaderName::from_static("ce-source"), source);
+    headers.insert(HeaderName::from_static("ce-type"), outgoing.message_type);
+    headers.insert(HeaderName::from_static("ce-subject"), subject);
+    headers.insert(HeaderName::from_static("ce-time"), time.to_rfc3339_opts(SecondsFormat::Micros, true));
+    headers.insert(HeaderName::from_static("ce-datacontenttype"), "application/json");
+    headers.insert(HeaderName::from_static("ce-correlationid"), cause.correlation.to_string());
+    headers.insert(HeaderName::from_static("ce-causationid"), cause.causation.to_string());
     if let Some(request) = request_id(cause.correlation, outgoing.message_type) {
-        headers.insert(REQUEST_ID, request.to_string());
+        headers.insert(HeaderName::from_static(REQUEST_ID), request.to_string());
     }
     if let Some(trace) = &cause.trace {
-        headers.insert("traceparent", trace.0.as_str());
+        headers.insert(HeaderName::from_static("traceparent"), trace.0.as_str());
     }
     headers
 }

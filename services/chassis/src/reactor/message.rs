@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::ConsumerSpec;
 use crate::broker;
-use crate::envelope::Incoming;
+use crate::envelope::{Incoming, attribute};
 
 /// The largest body that is looked into. The broker's own limit is the same unless somebody has raised it.
 const BODY_BYTES_MAX: usize = 1024 * 1024;
@@ -19,7 +19,7 @@ const CATEGORY_LENGTH_MAX: usize = 32;
 /// Whose line the message stands in: the stream its publisher tells of, `<category>/<uuid>`. `None` for what does not
 /// name one.
 pub(super) fn key(message: &Message) -> Option<String> {
-    let about = message.headers.as_ref()?.get("ce-subject")?.as_str();
+    let about = attribute(message.headers.as_ref()?, "ce-subject")?;
     is_stream(about).then(|| about.to_owned())
 }
 
@@ -94,15 +94,15 @@ pub(super) fn reopen(letter: &DeadLetter) -> Result<Incoming, String> {
 /// The same for the same message however often it is published, and another one for whatever only claims its id.
 fn name(subject: &str, headers: &HeaderMap, body: &[u8]) -> String {
     const ATTRIBUTES: [&str; 5] = ["ce-id", "ce-source", "ce-type", "ce-subject", "ce-correlationid"];
-    let attribute = |name: &str| headers.get(name).map_or("", |value| value.as_str());
     let mut said = Vec::with_capacity(body.len() + 512);
-    for part in ATTRIBUTES.iter().map(|name| attribute(name)).chain([subject]) {
+    for part in ATTRIBUTES.iter().map(|name| attribute(headers, name).unwrap_or_default()).chain([subject]) {
         said.extend_from_slice(part.as_bytes());
         said.push(0);
     }
     said.extend_from_slice(body);
     let digest = Uuid::new_v5(&Uuid::NAMESPACE_OID, &said);
-    let id = attribute("ce-id").parse::<Uuid>().map_or_else(|_| "unnamed".to_owned(), |id| id.to_string());
+    let id = attribute(headers, "ce-id").and_then(|id| id.parse::<Uuid>().ok());
+    let id = id.map_or_else(|| "unnamed".to_owned(), |id| id.to_string());
     format!("{id}/{digest}")
 }
 

@@ -3,11 +3,12 @@
 use std::collections::{HashMap, VecDeque};
 
 use eventstore::{StreamId, TxId, Version};
+use foldhash::fast::RandomState;
 
 use crate::envelope::Sealed;
 
 /// Streams whose last told version is remembered, at least; twice as many at most. Of others the outbox is asked.
-const REMEMBERED_MAX: usize = 65_536;
+const REMEMBERED_MAX: usize = 16_384;
 
 /// What one transaction tells of one stream; or what is to be told before another parcel may go.
 pub(super) struct Parcel {
@@ -48,8 +49,8 @@ struct Shares {
 pub(super) struct Lanes {
     told: Recent,
     /// Streams with a parcel or a question under way, and what waits behind it.
-    busy: HashMap<StreamId, VecDeque<Parcel>>,
-    shares: HashMap<TxId, Shares>,
+    busy: HashMap<StreamId, VecDeque<Parcel>, RandomState>,
+    shares: HashMap<TxId, Shares, RandomState>,
     steps: Vec<Step>,
     whole: Vec<TxId>,
     failed: bool,
@@ -186,8 +187,8 @@ impl Lanes {
 /// What was told last of each stream; what was not used for long is forgotten.
 #[derive(Default)]
 struct Recent {
-    young: HashMap<StreamId, Version>,
-    old: HashMap<StreamId, Version>,
+    young: HashMap<StreamId, Version, RandomState>,
+    old: HashMap<StreamId, Version, RandomState>,
 }
 
 impl Recent {
