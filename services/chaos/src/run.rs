@@ -309,7 +309,10 @@ impl Performance<'_> {
         let back = Instant::now();
         let judgement = stage.judge(Some(load)).await?;
         let took = judgement.orders_ended_after;
-        output::line(format!("  {wanted} open orders, everything wiped: all ended after {:.1} s", took.as_secs_f64()));
+        output::line(format!(
+            "  {wanted} open orders, everything wiped: settled, or given up, after {:.1} s",
+            took.as_secs_f64()
+        ));
         let fired = u64::from(took <= REPAIR_LIMIT && back.elapsed() >= took);
         let faults = vec![Fault::new(format!("wipe with {wanted} open orders, repaired within 15 s"), 1, fired)];
         self.judged("wipe with open orders", &judgement, faults);
@@ -325,7 +328,7 @@ impl Performance<'_> {
     fn judged(&mut self, phase: &str, judgement: &Judgement, faults: Vec<Fault>) {
         let fired: u64 = faults.iter().map(|fault| fault.fired).sum();
         output::line(format!(
-            "  {phase}: {} faults, {} orders so far, all ended after {:.1} s, quiet after {:.1} s, {} violations",
+            "  {phase}: {} faults, {} orders so far, settled after {:.1} s, quiet after {:.1} s, {} violations",
             output::grouped(fired),
             output::grouped(judgement.orders),
             judgement.orders_ended_after.as_secs_f64(),
