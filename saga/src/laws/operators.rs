@@ -1,6 +1,6 @@
 //! What operators may do.
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::run::{Run, Sample, Trouble, plans};
 use super::undo::undone_in_reverse;
@@ -22,11 +22,13 @@ pub fn a_pause_costs_nothing_but_time<P: Process>(sample: &Sample<'_, P>) {
         loop {
             let mut still = run.clone();
             if !still.world.saga().is_ended() && is_early(&run) {
+                let before = dues(&still);
                 still.say(paused());
                 assert_eq!(still.world.saga().next_wake(), None, "{}", still.told());
                 still.world.now += chrono::TimeDelta::hours(1);
                 absorbed(&mut still, Input::Wake);
                 still.say(unpaused());
+                had_all_their_time(&before, &still);
                 assert_eq!(still.finish(), status, "after a pause: {}", still.told());
                 undone_in_reverse(&still);
             }
@@ -67,6 +69,16 @@ pub fn whatever_waits_can_be_seen_to_by_hand<P: Process>(sample: &Sample<'_, P>)
     }
 }
 
+fn dues<P: Process>(run: &Run<'_, P>) -> Vec<DateTime<Utc>> {
+    timers(run.world.saga()).into_iter().map(|timer| timer.due).collect()
+}
+
+/// What was due before the hour is due an hour later.
+fn had_all_their_time<P: Process>(before: &[DateTime<Utc>], run: &Run<'_, P>) {
+    let moved: Vec<_> = before.iter().map(|due| *due + TimeDelta::hours(1)).collect();
+    assert_eq!(dues(run), moved, "time that did not count was counted: {}", run.told());
+}
+
 /// With its timers frozen at any point nothing becomes due, answers count, and when time counts again an hour later, it
 /// ends as it would have ended.
 ///
@@ -80,11 +92,13 @@ pub fn a_frozen_clock_costs_nothing_but_time<P: Process>(sample: &Sample<'_, P>)
         loop {
             let mut still = run.clone();
             if !still.world.saga().is_ended() && is_early(&run) {
+                let before = dues(&still);
                 still.say(Input::FreezeTimers { reason: reason(), actor: actor() });
                 assert_eq!(still.world.saga().next_wake(), None, "{}", still.told());
                 still.world.now += TimeDelta::hours(1);
                 absorbed(&mut still, Input::Wake);
                 still.say(Input::ThawTimers { reason: reason(), actor: actor() });
+                had_all_their_time(&before, &still);
                 assert_eq!(still.finish(), status, "after time stood still: {}", still.told());
                 undone_in_reverse(&still);
             }
@@ -105,13 +119,13 @@ pub fn moved_timers_change_nothing_but_time<P: Process>(sample: &Sample<'_, P>) 
         loop {
             for hours in [1, -1] {
                 let mut moved = run.clone();
-                let before: Vec<_> = timers(moved.world.saga()).into_iter().map(|timer| timer.due).collect();
+                let before = dues(&moved);
                 if before.is_empty() || !is_early(&run) {
                     continue;
                 }
                 let by = TimeDelta::hours(hours);
                 moved.say(Input::ShiftTimers { step: None, by, reason: "moved".to_owned(), actor: tester() });
-                let after: Vec<_> = timers(moved.world.saga()).into_iter().map(|timer| timer.due).collect();
+                let after = dues(&moved);
                 assert_eq!(after, before.iter().map(|due| *due + by).collect::<Vec<_>>(), "{}", moved.told());
                 moved.finish();
                 undone_in_reverse(&moved);
@@ -194,7 +208,7 @@ pub fn a_hold_costs_nothing_but_time<P: Process>(sample: &Sample<'_, P>) {
     }
 }
 
-fn held_by(target: &HoldTarget, at: chrono::DateTime<chrono::Utc>) -> Holds {
+fn held_by(target: &HoldTarget, at: DateTime<Utc>) -> Holds {
     let by_hand = ByHand { actor: tester(), reason: "down".to_owned() };
     let (target, plan) = (target.clone(), ReleasePlan::default());
     eventstore::Aggregate::evolve(Holds::default(), &HoldEvent::Placed { target, by_hand, until: None, plan, at })
