@@ -219,7 +219,11 @@ pub(crate) fn broker_epoch(headers: &HeaderMap, event: Uuid) -> Option<u32> {
     let id = headers.get(async_nats::header::NATS_MESSAGE_ID)?.as_str();
     match id.strip_prefix(event.to_string().as_str())? {
         "" => Some(0),
-        epoch => epoch.strip_prefix('.')?.parse().ok(),
+        rest => {
+            let epoch: u32 = rest.strip_prefix('.')?.parse().ok()?;
+            // As the relay writes it, and in no other way: what others append to an id may be a number, too.
+            (rest == format!(".{epoch}")).then_some(epoch)
+        }
     }
 }
 
