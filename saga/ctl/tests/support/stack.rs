@@ -46,13 +46,20 @@ impl Ground {
         chassis::telemetry::init_logs("error");
         let mut options = Options::throwaway(state);
         options.variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        // On a machine that builds at the same time, a server may not answer in time: that is not what is tested here.
+        let ground = Self { turn, stack: Self::stack(options).await };
+        // Services take calls before a message has gone out and come back, and say so.
+        ground.until(&["service", "list"], |said| said.code == 0).await;
+        ground
+    }
+
+    /// On a machine that builds at the same time, a server may not answer in time: that is not what is tested here.
+    async fn stack(options: Options) -> Stack {
         for _ in 0..2 {
             if let Ok(stack) = Stack::start(options.clone()).await {
-                return Self { turn, stack };
+                return stack;
             }
         }
-        Self { turn, stack: Stack::start(options).await.unwrap() }
+        Stack::start(options).await.unwrap()
     }
 
     /// `sagactl` of the operator `ana`, ready to be started.
