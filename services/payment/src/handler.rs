@@ -69,9 +69,10 @@ fn decide(unit: &mut Unit<'_>, payment_id: Uuid, input: &Input) -> Result<Next, 
         unit.get::<Payment>(payment_id)?
     };
     let decision = domain::decide(payment, input)?;
+    let in_doubt = decision.event.as_ref().is_some_and(|event| leaves_doubt(payment, event));
     if let Some(event) = &decision.event {
         unit.record::<Payment>(payment_id, slice::from_ref(event))?;
-        if leaves_doubt(event) {
+        if in_doubt {
             let due = unit.now() + SECOND_LOOK_AFTER;
             unit.wake::<Payment>(payment_id, Some(due))?;
         }
@@ -87,6 +88,23 @@ fn is_authorization(input: &Input) -> bool {
     }
 }
 
-const fn leaves_doubt(event: &Event) -> bool {
-    matches!(event, Event::Voided { fate: Fate::NotFound(_), .. })
+/// True when somebody has to look again even if nobody asks: no charge was found, or one was that nobody waits for.
+fn leaves_doubt(before: &Payment, event: &Event) -> bool {
+    match event {
+        Event::Voided { fate: Fate::NotFound(_), .. } => true,
+        Event::VoidStarted { .. } => matches!(before, Payment::Voided { .. } | Payment::Declined { .. }),
+        Event::Voided { fate: Fate::LetGo(_) | Fate::Refused, .. }
+        | Event::AuthorizationStarted { .. }
+        | Event::AuthorizationRestarted { .. }
+        | Event::Authorized { .. }
+        | Event::Declined { .. }
+        | Event::VoidedBefore { .. }
+        | Event::VoidRequested {}
+        | Event::CaptureStarted { .. }
+        | Event::Captured { .. }
+        | Event::CaptureRejected { .. }
+        | Event::RefundStarted { .. }
+        | Event::Refunded { .. }
+        | Event::RefundRejected { .. } => false,
+    }
 }

@@ -15,7 +15,7 @@ pub enum Input {
         /// What it said.
         outcome: Outcome,
     },
-    /// Some time after a void that found no charge: is there one by now?
+    /// Some time after a void that found no charge: is there one by now, and has it been let go?
     LookAgain,
 }
 

@@ -190,9 +190,11 @@ fn refund(payment: &Payment, message: Uuid) -> Decision {
 }
 
 /// A call that was on its way while the void found nothing has arrived by now, or never will.
-const fn look_again(payment: &Payment) -> Decision {
+fn look_again(payment: &Payment) -> Decision {
     match payment {
         Payment::Voided { fate: Fate::NotFound(epoch), .. } => run(look_for(*epoch)),
+        // Whoever found a late charge died before it let go of it. Nobody else may ever ask.
+        Payment::Voiding { held, epoch } => run(let_go(held, *epoch)),
         Payment::Absent
         | Payment::VoidedBefore { .. }
         | Payment::Authorizing { .. }
@@ -202,7 +204,6 @@ const fn look_again(payment: &Payment) -> Decision {
         | Payment::Capturing { .. }
         | Payment::Captured(_)
         | Payment::CaptureRejected { .. }
-        | Payment::Voiding { .. }
         | Payment::Voided { fate: Fate::LetGo(_) | Fate::Refused, .. }
         | Payment::Refunding { .. }
         | Payment::Refunded(_)

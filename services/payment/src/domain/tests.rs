@@ -96,6 +96,17 @@ fn a_repeated_request_is_told_its_recorded_answer() {
     assert_eq!(when(&payment, ask(Wish::Void)), (None, Next::Repeat(Answer::Voided)));
 }
 
+/// Found by the simulator (seed 11345): whoever found the late charge died before it was let go, and nobody asked again.
+#[test]
+fn a_second_look_lets_go_of_a_late_charge_that_was_found_and_not_let_go() {
+    let not_found = told(Outcome::NotFound { epoch: 1 });
+    let voided = given([ask(authorization()), ask(Wish::Void), not_found]);
+    assert_eq!(when(&voided, Input::LookAgain), (None, lookup()));
+    let found =
+        given([ask(authorization()), ask(Wish::Void), told(Outcome::NotFound { epoch: 1 }), told(authorized())]);
+    assert_eq!(when(&found, Input::LookAgain), (None, Next::Run(Effect::Void { epoch: 1, charge: charge() })));
+}
+
 #[test]
 fn an_interrupted_authorization_begins_with_a_look_into_the_books() {
     let payment = given([ask(authorization())]);
