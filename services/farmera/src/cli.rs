@@ -72,15 +72,6 @@ pub enum Command {
 }
 
 impl Cli {
-    /// Threads that work at the same time, of a machine with `cores`. What has Postgres and nats-server beside it leaves
-    /// half of the cores to them: with as many threads as cores, a fifth of its own work is to hand things from one to
-    /// the other. `TOKIO_WORKER_THREADS` overrules.
-    #[must_use]
-    pub fn threads(&self, cores: usize) -> usize {
-        let has_servers_beside = matches!(self.command, Command::Up(_) | Command::Demo(_));
-        if has_servers_beside { cores.div_ceil(2) } else { cores }
-    }
-
     /// Does it.
     ///
     /// # Errors
