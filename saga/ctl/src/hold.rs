@@ -5,13 +5,14 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use clap::{Args, Subcommand};
 use farmera_proto::saga::v1 as pb;
+use farmera_proto::saga::v1::act::Kind;
 use farmera_proto::saga::v1::list_holds_response::Hold;
 
-use crate::act::parse_rate;
+use crate::act::{self, PlainCourse, Wanted, parse_rate};
 use crate::failure::Failure;
 use crate::output::paint::Tone;
 use crate::output::table::{Cell, Column};
-use crate::output::words::{age, counted, grouped, length, or_dash, parse_length, time, timestamp};
+use crate::output::words::{age, grouped, length, or_dash, parse_length, time, timestamp};
 use crate::output::{Listed, tell};
 use crate::saga::moment::{Moment, parse_moment};
 use crate::session::Session;
@@ -34,51 +35,47 @@ pub enum Command {
 #[derive(Args, Debug)]
 pub struct Set {
     /// A participant (payment), or a step (place-order/authorize-payment).
-    pub target: String,
-    /// Why; becomes part of the hold's history.
-    #[arg(long, value_name = "TEXT")]
-    pub reason: String,
+    #[arg(required_unless_present = "apply", conflicts_with = "apply")]
+    pub target: Option<String>,
     /// Release it by itself at this time (18:00, 2026-11-26T18:00:00Z; UTC).
-    #[arg(long, value_name = "TIME", value_parser = parse_moment, conflicts_with = "for_")]
+    #[arg(long, value_name = "TIME", value_parser = parse_moment, conflicts_with_all = ["for_", "apply"])]
     pub until: Option<Moment>,
     /// Release it by itself after this long.
-    #[arg(long = "for", value_name = "TIME", value_parser = parse_length)]
+    #[arg(long = "for", value_name = "TIME", value_parser = parse_length, conflicts_with = "apply")]
     pub for_: Option<Duration>,
     /// How those who wait are let go then.
     #[command(flatten)]
     pub pace: Pace,
-    /// Say how many sagas are there now, change nothing.
-    #[arg(long)]
-    pub plan: bool,
+    /// Preview, then act.
+    #[command(flatten)]
+    pub course: PlainCourse,
 }
 
 /// What to release.
 #[derive(Args, Debug)]
 pub struct Release {
     /// What is held, as `hold list` names it.
-    pub target: String,
-    /// Why; becomes part of the hold's history.
-    #[arg(long, value_name = "TEXT")]
-    pub reason: String,
+    #[arg(required_unless_present = "apply", conflicts_with = "apply")]
+    pub target: Option<String>,
     /// How those who wait are let go.
     #[command(flatten)]
     pub pace: Pace,
-    /// Say how many sagas would go, change nothing.
-    #[arg(long)]
-    pub plan: bool,
+    /// Preview, then act.
+    #[command(flatten)]
+    pub course: PlainCourse,
 }
 
 /// How those who wait at a hold are let go.
 #[derive(Args, Clone, Copy, Debug, Default)]
 pub struct Pace {
     /// So many a second, such as 10/s.
-    #[arg(long, value_name = "N/s", value_parser = parse_rate)]
+    #[arg(long, value_name = "N/s", value_parser = parse_rate, conflicts_with = "apply")]
     pub rate: Option<u32>,
     /// First so many alone; nobody follows before it is known what became of them.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", conflicts_with = "apply")]
     pub canary: Option<u32>,
     /// Stop when so many got no answer.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", conflicts_with = "apply")]
     pub max_failures: Option<u32>,
 }
 
@@ -157,7 +154,6 @@ async fn list(session: &mut Session) -> Result<(), Failure> {
 }
 
 async fn set(wanted: Set, session: &mut Session) -> Result<(), Failure> {
-    let server = session.server()?;
     let now = session.out.now;
     let until = match (wanted.until.map(|moment| moment.on(now.date_naive())), wanted.for_) {
         (Some(Moment::Time(until)), _) => Some(until),
@@ -167,45 +163,16 @@ async fn set(wanted: Set, session: &mut Session) -> Result<(), Failure> {
         (None, Some(length)) => Some(now + length),
         (None, None) => None,
     };
-    let target = wanted.target;
-    let request = pb::PlaceHoldRequest {
-        target: target.clone(),
-        reason: wanted.reason,
-        until: until.map(timestamp),
-        pace: wanted.pace.to_contract(),
-        validate_only: wanted.plan,
-    };
-    let answer = server.ask(server.operators().place_hold(request)).await?;
-    if session.out.whole(&target, &answer)? {
-        return Ok(());
-    }
-    let there = counted(answer.sagas, "saga");
-    if wanted.plan {
-        session.out.line(format!("would hold {target}: {there} there now; do it: the same without --plan"))
-    } else {
-        session.out.line(format!("hold/{target} set: {there} there now"))?;
-        session.out.tell(format!("let go: sagactl hold release {target} --reason WHY --plan"))
-    }
+    let until_time = until.map(timestamp);
+    let act = pb::Act { kind: Kind::Hold.into(), until_time, pace: wanted.pace.to_contract(), ..pb::Act::default() };
+    act::run(Wanted { command: "hold set", act }, Ok(selection(wanted.target)), wanted.course.into(), session).await
 }
 
 async fn release(wanted: Release, session: &mut Session) -> Result<(), Failure> {
-    let server = session.server()?;
-    let target = wanted.target;
-    let request = pb::ReleaseHoldRequest {
-        target: target.clone(),
-        reason: wanted.reason,
-        pace: wanted.pace.to_contract(),
-        validate_only: wanted.plan,
-    };
-    let answer = server.ask(server.operators().release_hold(request)).await?;
-    if session.out.whole(&target, &answer)? {
-        return Ok(());
-    }
-    let waiting = counted(answer.sagas, "saga");
-    if wanted.plan {
-        session.out.line(format!("would let {waiting} go from {target}; do it: the same without --plan"))
-    } else {
-        session.out.line(format!("hold/{target} is being released: {waiting} wait"))?;
-        session.out.tell("how far it is: sagactl hold list -o wide")
-    }
+    let act = pb::Act { kind: Kind::Release.into(), pace: wanted.pace.to_contract(), ..pb::Act::default() };
+    act::run(Wanted { command: "hold release", act }, Ok(selection(wanted.target)), wanted.course.into(), session).await
+}
+
+fn selection(target: Option<String>) -> pb::Selection {
+    pb::Selection { hold_target: target.unwrap_or_default(), ..pb::Selection::default() }
 }

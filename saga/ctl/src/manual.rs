@@ -43,7 +43,7 @@ PREVIEW, THEN ACT
   cancel undoes what is done; abandon ends it as it stands and undoes nothing
   sagactl op list; op watch ID; op stop ID --reason WHY; op approve HASH (a second person)
   sagactl timer shift -q 'step = authorize-payment' --by 2h --reason 'provider is slow' --plan
-  sagactl hold set payment --for 2h --reason 'processor is away' --plan; hold release payment --reason WHY --plan
+  sagactl hold set payment --for 2h --reason 'processor is away' --plan; hold set --apply HASH; hold release payment …
   sagactl dlq redrive --group GROUP --reason 'fixed in 1.2' --plan
 
 LOOK BACK, LOOK ELSEWHERE

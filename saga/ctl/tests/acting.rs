@@ -107,12 +107,12 @@ async fn a_destructive_plan_needs_somebody_else() {
 #[tokio::test(flavor = "multi_thread")]
 async fn whoever_comes_to_a_hold_waits_until_it_is_released() {
     let ground = Ground::start(&[]).await;
-    let reason = ["--reason", "the card processor is away"];
-    let with = |words: &[&'static str]| [words, &reason].concat();
-    let previewed = ground.well(&with(&["hold", "set", "payment", "--for", "2h", "--plan"])).await;
-    assert!(previewed.contains("would hold payment: 0 sagas"), "{previewed}");
-    assert_eq!(ground.well(&["hold", "list"]).await, "", "a preview changes nothing");
-    ground.well(&with(&["hold", "set", "payment", "--for", "2h"])).await;
+    let set = ["hold", "set", "payment", "--for", "2h", "--reason", "the card processor is away", "--plan"];
+    let plan = ground.json(&set).await;
+    assert_eq!(ground.well(&["hold", "list"]).await, "", "a plan changes nothing");
+    let hash = plan["hash"].as_str().unwrap();
+    let applied = ground.well(&["hold", "set", "--apply", hash]).await;
+    assert!(applied.contains("1 of 1 holds ok"), "{applied}");
     // The services learn of a hold within half a second.
     ground.until(&["hold", "list"], |said| said.out.contains("payment") && said.out.contains("in 1h59m")).await;
     let mut saga = String::new();
@@ -124,7 +124,28 @@ async fn whoever_comes_to_a_hold_waits_until_it_is_released() {
     }
     let waited = ground.sagactl(&["saga", "wait", &saga, "--within", "1s"]).await;
     assert_eq!(waited.code, 7, "{waited:?}");
-    ground.well(&with(&["hold", "release", "payment", "--canary", "1", "--rate", "50/s"])).await;
+    let pace = ["--canary", "1", "--rate", "50/s"];
+    let release = [&["hold", "release", "payment", "--reason", "it is back", "--plan"][..], &pace].concat();
+    let hash = ground.json(&release).await["hash"].as_str().unwrap().to_owned();
+    ground.well(&["hold", "release", "--apply", &hash]).await;
     assert_eq!(ground.sagactl(&["saga", "wait", &saga]).await.code, 0);
+    ground.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hold_that_makes_no_sense_or_has_moved_is_refused() {
+    let ground = Ground::start(&[]).await;
+    let plan = |act: &'static str, target: &'static str| ["hold", act, target, "--reason", "r", "--plan"];
+    let unknown = ground.sagactl(&plan("set", "paymnet")).await;
+    assert_eq!((unknown.code, unknown.err.lines().count()), (2, 1), "{unknown:?}");
+    assert!(unknown.err.contains("notification, payment, products, cancel-order/"), "{}", unknown.err);
+    let nothing = ground.well(&plan("release", "payment")).await;
+    assert!(nothing.contains("refused: payment is not held") && nothing.contains("nothing to apply"), "{nothing}");
+    let first = ground.json(&plan("set", "payment")).await["hash"].as_str().unwrap().to_owned();
+    let second = ground.json(&["hold", "set", "payment", "--reason", "another", "--plan"]).await;
+    ground.well(&["hold", "set", "--apply", &first]).await;
+    let stale = ground.sagactl(&["hold", "set", "--apply", second["hash"].as_str().unwrap()]).await;
+    assert_eq!((stale.code, stale.err.lines().count()), (4, 1), "{stale:?}");
+    assert!(stale.err.contains("PLAN_STALE"), "{}", stale.err);
     ground.stop().await;
 }

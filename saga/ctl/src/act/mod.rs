@@ -45,6 +45,30 @@ pub struct Course {
     pub detach: bool,
 }
 
+/// The same for an act that is one thing: there is no pace to say.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Preview, then act")]
+pub struct PlainCourse {
+    /// Say what would happen, change nothing, and name the plan.
+    #[arg(long, conflicts_with = "apply")]
+    pub plan: bool,
+    /// Carry out the plan of this name; refused when anything it rests on has moved.
+    #[arg(long, value_name = "HASH")]
+    pub apply: Option<String>,
+    /// Why; is kept with what comes of it. Needed for a plan.
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<String>,
+    /// Do not watch the operation; it goes on in the server.
+    #[arg(long, requires = "apply")]
+    pub detach: bool,
+}
+
+impl From<PlainCourse> for Course {
+    fn from(PlainCourse { plan, apply, reason, detach }: PlainCourse) -> Self {
+        Self { plan, apply, reason, detach, ..Self::default() }
+    }
+}
+
 /// `5/s` or `5`.
 ///
 /// # Errors

@@ -39,6 +39,8 @@ pub fn command_of(kind: Kind) -> &'static str {
         Kind::ThawTimer => "timer thaw",
         Kind::CancelTimer => "timer cancel",
         Kind::Migrate => "saga migrate",
+        Kind::Hold => "hold set",
+        Kind::Release => "hold release",
     }
 }
 
@@ -47,6 +49,7 @@ pub fn command_of(kind: Kind) -> &'static str {
 pub fn thing_of(kind: Kind) -> &'static str {
     match kind {
         Kind::Redrive | Kind::Discard => "letter",
+        Kind::Hold | Kind::Release => "hold",
         Kind::Unspecified
         | Kind::Retry
         | Kind::Skip
@@ -92,6 +95,7 @@ pub fn lines(plan: &pb::Plan, command: &str, now: DateTime<Utc>) -> Vec<String> 
     for group in &plan.groups {
         lines.extend(group_lines(group));
     }
+    lines.extend(plan.items.iter().filter_map(|item| concerned(kind, item)));
     lines.push(format!("{:>6}  refused", plan.refused));
     if plan.repeated_requests > 0 {
         let repeated = counted(u64::from(plan.repeated_requests), "request");
@@ -118,6 +122,30 @@ pub fn lines(plan: &pb::Plan, command: &str, now: DateTime<Utc>) -> Vec<String> 
         State::Expired => lines.push(format!("expired; make it anew: sagactl {command} --plan")),
     }
     lines
+}
+
+/// Whom a hold is about.
+fn concerned(kind: Kind, item: &pb::PlanItem) -> Option<String> {
+    let sagas = counted(item.affected, "saga");
+    match kind {
+        Kind::Hold => Some(format!("        {sagas} there now: they wait when their time is over, newcomers at once")),
+        Kind::Release => Some(format!("        {sagas} waiting now")),
+        Kind::Unspecified
+        | Kind::Retry
+        | Kind::Skip
+        | Kind::Cancel
+        | Kind::Abandon
+        | Kind::Pause
+        | Kind::Unpause
+        | Kind::Resume
+        | Kind::Redrive
+        | Kind::Discard
+        | Kind::ShiftTimer
+        | Kind::FreezeTimer
+        | Kind::ThawTimer
+        | Kind::CancelTimer
+        | Kind::Migrate => None,
+    }
 }
 
 fn caution(effective: u32) -> &'static str {

@@ -53,8 +53,12 @@ impl Operating {
         let (pool, store, clock) = (service.pool.clone(), &service.store, &service.clock);
         let (library, shutdown) = (&self.library, &service.shutdown);
         let operations = OperationBook(pool.clone());
-        let hands =
-            Hands { worker: self.worker.clone(), store: Arc::clone(store), letters: Arc::clone(&service.letters) };
+        let hands = Hands {
+            worker: self.worker,
+            store: Arc::clone(store),
+            letters: Arc::clone(&service.letters),
+            holds: self.holds.clone(),
+        };
         let runner = Runner::new(operations.clone(), hands).run(shutdown.clone());
         let reconciliation = Reconciliation { ledgers: self.ledgers, pool: pool.clone() };
         let looking = reconciliation.clone().look_now_and_then(Arc::clone(clock), shutdown.clone());
@@ -84,9 +88,8 @@ impl Operating {
                 list: self.sagas,
                 library: Arc::clone(library),
                 holds: self.holds,
+                held: HeldList::new(pool.clone()),
             },
-            held: HeldList::new(pool.clone()),
-            worker: self.worker,
             plans: PlanBook(pool.clone()),
             operations,
             scan: service.scan.clone(),

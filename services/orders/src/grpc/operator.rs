@@ -8,30 +8,25 @@ use std::time::Duration;
 use chassis::page;
 use chassis::problem::{self, Problem, Violations};
 use chassis::scan::LogScan;
-use chassis::service::submit_status;
 use chassis::shutdown::Shutdown;
-use eventstore::worker::WorkerHandle;
-use eventstore::{Actor, Aggregate as _, Cause, Clock, IdSource, StreamId, Version};
+use eventstore::{Actor, Aggregate as _, Clock, IdSource, StreamId, Version};
 use farmera_proto::saga::v1 as pb;
 use farmera_proto::saga::v1::operator_service_server::OperatorService;
 use futures::{Stream, stream};
 use pb::operation::State as OperationState;
 use pb::plan::State as PlanState;
-use saga::hold::{HoldInput, ReleasePlan};
-use saga::{HoldTarget, Holds, Saga};
+use saga::Saga;
 use tonic::metadata::MetadataMap;
 use tonic::{Code, Request, Response, Status};
 use uuid::Uuid;
 
-use super::events::time_of;
-use crate::handler::{Input, OrdersHandler};
+use crate::operations::act::Mandate;
 use crate::operations::jobs::{Begin, OperationBook};
 use crate::operations::letters::unreadable;
-use crate::operations::plan::{PlanBook, PlanError, Planner, approval_reason};
+use crate::operations::plan::{PlanBook, PlanError, Planner, approval_reason, has_moved};
 use crate::operations::task::Task;
-use crate::projections::held::HeldList;
 use crate::sagas::OrderProcess;
-use crate::status::{DOMAIN, of_error};
+use crate::status::DOMAIN;
 
 /// Where a caller says who it is.
 const ACTOR: &str = "x-farmera-actor";
@@ -71,10 +66,6 @@ pub struct Operator {
     pub scan: LogScan,
     /// Keeps operations.
     pub operations: OperationBook,
-    /// Who waits at holds.
-    pub held: HeldList,
-    /// Where holds go.
-    pub worker: WorkerHandle<OrdersHandler>,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
     /// Where ids come from.
@@ -95,14 +86,35 @@ impl Operator {
         let mut plan = match &task {
             Task::Sagas(on_sagas) => self.planner.plan(act, on_sagas, &selection, reason, actor, now).await?,
             Task::Letters(on_letters) => self.planner.plan_letters(act, *on_letters, &selection, reason, actor).await?,
+            Task::Hold(on_hold) => {
+                let mandate = Mandate { actor: actor.clone(), reason };
+                self.planner.plan_hold(act, on_hold, &selection, &mandate, now).await?
+            }
         };
         plan.approval_reason = approval_reason(&plan, task.is_destructive(), self.approval_above);
         self.plans.keep(&plan, now).await?;
         self.plans.find(&plan.hash, now).await.map(|kept| kept.plan)
     }
 
+    /// What is not as the plan has it, any more.
+    async fn moved(&self, plan: &pb::Plan, actor: &Actor) -> Result<Vec<String>, Status> {
+        let act = plan.act.clone().unwrap_or_default();
+        match Task::read(&act)? {
+            Task::Sagas(_) => self.moved_sagas(plan).await,
+            Task::Letters(_) => Ok(Vec::new()),
+            Task::Hold(on_hold) => {
+                let hold_target = plan.items.first().map(|item| item.id.clone()).unwrap_or_default();
+                let selection = pb::Selection { hold_target, ..pb::Selection::default() };
+                let mandate = Mandate { actor: actor.clone(), reason: plan.reason.clone() };
+                let now = self.planner.plan_hold(act, &on_hold, &selection, &mandate, self.clock.now()).await?;
+                let moved = plan.items.iter().zip(&now.items).filter(|(planned, now)| has_moved(planned, now));
+                Ok(moved.map(|(planned, _)| planned.id.clone()).collect())
+            }
+        }
+    }
+
     /// Sagas that are not at the version that the plan rests on.
-    async fn moved(&self, plan: &pb::Plan) -> Result<Vec<Uuid>, Status> {
+    async fn moved_sagas(&self, plan: &pb::Plan) -> Result<Vec<String>, Status> {
         let items = plan.items.iter().filter(|item| item.refused.is_empty());
         let planned: Vec<(StreamId, Version)> = items
             .filter_map(|item| {
@@ -114,7 +126,7 @@ impl Operator {
         let now = self.scan.versions(&streams).await.map_err(unreadable)?;
         let now: HashMap<StreamId, Version> = now.into_iter().collect();
         let moved = planned.iter().filter(|(stream, version)| now.get(stream) != Some(version));
-        Ok(moved.map(|(stream, _)| stream.id).collect())
+        Ok(moved.map(|(stream, _)| stream.id.to_string()).collect())
     }
 
     async fn apply(&self, request: &pb::ApplyPlanRequest, actor: &Actor) -> Result<Uuid, Status> {
@@ -135,11 +147,9 @@ impl Operator {
         if let Some(refused) = refused {
             return Err(refused.into_status());
         }
-        if let Ok(Task::Sagas(_)) = Task::read(&plan.act.clone().unwrap_or_default()) {
-            let moved = self.moved(&plan).await?;
-            if let Some(first) = moved.first() {
-                return Err(PlanError::Stale { moved: moved.len(), first: first.to_string() }.into_status());
-            }
+        let moved = self.moved(&plan, actor).await?;
+        if let Some(first) = moved.first() {
+            return Err(PlanError::Stale { moved: moved.len(), first: first.clone() }.into_status());
         }
         let begin = Begin {
             id: self.ids.next_id(),
@@ -272,63 +282,6 @@ impl OperatorService for Operator {
         self.operations.end(id, OperationState::Stopped, &why).await?;
         Ok(Response::new(pb::StopOperationResponse { operation: Some(self.operations.get(id).await?) }))
     }
-
-    async fn place_hold(
-        &self,
-        request: Request<pb::PlaceHoldRequest>,
-    ) -> Result<Response<pb::PlaceHoldResponse>, Status> {
-        let actor = actor(request.metadata())?;
-        let request = request.into_inner();
-        let mut violations = Violations::new();
-        let target = target(&mut violations, &request.target);
-        let reason = violations.text("reason", &request.reason, 1, REASON_LENGTH_MAX);
-        violations.finish(DOMAIN)?;
-        let until = request.until.as_ref().map(|time| time_of("until", time)).transpose()?;
-        let (Some(target), Some(reason)) = (target, reason) else { return Err(problem::internal(DOMAIN)) };
-        let sagas = self.held.at(&target, &self.planner.list, self.clock.now()).await?;
-        if !request.validate_only {
-            let plan = request.pace.as_ref().map(release_plan).unwrap_or_default();
-            self.hold(HoldInput::Place { target, until, plan, reason, actor: actor.clone() }, actor).await?;
-        }
-        Ok(Response::new(pb::PlaceHoldResponse { sagas }))
-    }
-
-    async fn release_hold(
-        &self,
-        request: Request<pb::ReleaseHoldRequest>,
-    ) -> Result<Response<pb::ReleaseHoldResponse>, Status> {
-        let actor = actor(request.metadata())?;
-        let request = request.into_inner();
-        let mut violations = Violations::new();
-        let target = target(&mut violations, &request.target);
-        let reason = violations.text("reason", &request.reason, 1, REASON_LENGTH_MAX);
-        violations.finish(DOMAIN)?;
-        let (Some(target), Some(reason)) = (target, reason) else { return Err(problem::internal(DOMAIN)) };
-        let sagas = self.held.count(&target).await?;
-        if !request.validate_only {
-            let plan = request.pace.as_ref().map(release_plan);
-            self.hold(HoldInput::Release { target, plan, reason, actor: actor.clone() }, actor).await?;
-        }
-        Ok(Response::new(pb::ReleaseHoldResponse { sagas }))
-    }
-}
-
-impl Operator {
-    /// Brings something before the holds.
-    async fn hold(&self, input: HoldInput, actor: Actor) -> Result<(), Status> {
-        let cause = Cause { correlation: Holds::ID, causation: self.ids.next_id(), trace: None, actor };
-        let submitted = self.worker.submit(Input::Hold { input }, cause).await;
-        submitted.map(drop).map_err(|error| submit_status(DOMAIN, error, |error| of_error(Holds::ID, error)))
-    }
-}
-
-fn target(violations: &mut Violations, text: &str) -> Option<HoldTarget> {
-    let target = text.parse::<HoldTarget>();
-    target.map_err(|error| violations.add("target", error.to_string())).ok()
-}
-
-fn release_plan(pace: &pb::ReleasePace) -> ReleasePlan {
-    ReleasePlan { canary: pace.canary, rate_per_second: pace.rate, failures_max: pace.failures_max }
 }
 
 /// Somebody watching an operation.

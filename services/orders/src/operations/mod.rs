@@ -6,6 +6,7 @@ pub mod check;
 pub mod difference;
 pub mod explanation;
 pub mod history;
+pub mod holding;
 pub mod jobs;
 pub mod letters;
 pub mod log;

@@ -1,13 +1,15 @@
 //! An act as operators send it, read.
 
 use chassis::problem::Violations;
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use farmera_proto::saga::v1 as pb;
 use pb::act::Kind;
 use saga::StepName;
+use saga::hold::ReleasePlan;
 use tonic::Status;
 
 use super::act::Act;
+use super::holding::HoldAct;
 use super::plan::LetterAct;
 use crate::status::DOMAIN;
 
@@ -18,6 +20,8 @@ pub enum Task {
     Sagas(Act),
     /// To dead letters.
     Letters(LetterAct),
+    /// To a hold.
+    Hold(HoldAct),
 }
 
 impl Task {
@@ -52,6 +56,14 @@ impl Task {
             Ok(Kind::ThawTimer) => Some(Self::Sagas(Act::ThawTimer)),
             Ok(Kind::CancelTimer) => Some(Self::Sagas(Act::CancelTimer(step))),
             Ok(Kind::Migrate) => Some(Self::Sagas(Act::Migrate(act.definition_version))),
+            Ok(Kind::Hold) => match act.until_time.as_ref().map(time).transpose() {
+                Ok(until) => Some(Self::Hold(HoldAct::Place { until, pace: act.pace.as_ref().map(pace) })),
+                Err(()) => {
+                    violations.add("act.until_time", "is no time");
+                    None
+                }
+            },
+            Ok(Kind::Release) => Some(Self::Hold(HoldAct::Release { pace: act.pace.as_ref().map(pace) })),
             Ok(Kind::Unspecified) | Err(_) => {
                 violations.add("act.kind", format!("is {}: there is no such act", act.kind));
                 None
@@ -67,9 +79,18 @@ impl Task {
         match self {
             Self::Sagas(act) => act.is_destructive(),
             Self::Letters(LetterAct::Discard) => true,
-            Self::Letters(LetterAct::Redrive) => false,
+            // What is held changes by nothing but waiting, and a release stops itself.
+            Self::Letters(LetterAct::Redrive) | Self::Hold(_) => false,
         }
     }
+}
+
+fn time(time: &pbjson_types::Timestamp) -> Result<DateTime<Utc>, ()> {
+    DateTime::from_timestamp(time.seconds, u32::try_from(time.nanos).map_err(drop)?).ok_or(())
+}
+
+fn pace(pace: &pb::ReleasePace) -> ReleasePlan {
+    ReleasePlan { canary: pace.canary, rate_per_second: pace.rate, failures_max: pace.failures_max }
 }
 
 fn delta(span: &pbjson_types::Duration) -> Option<TimeDelta> {

@@ -16,6 +16,7 @@ use farmera_proto::saga::v1 as pb;
 use orders::operations::act::Act;
 use orders::operations::check::Checker;
 use orders::operations::plan::Planner;
+use orders::projections::held::HeldList;
 use saga_runtime::HoldsInForce;
 use uuid::Uuid;
 
@@ -135,6 +136,7 @@ async fn a_plan_for_ten_thousand_sagas_is_made_in_time_and_a_log_is_folded_fast(
         list: market.sagas(),
         library: std::sync::Arc::clone(&market.library),
         holds: HoldsInForce::new(),
+        held: HeldList::new(market.pool.clone()),
     };
     let (selection, actor) =
         (pb::Selection { query: "state = RUNNING".to_owned(), ..Default::default() }, Actor::new("operator:ana"));

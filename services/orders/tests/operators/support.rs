@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use chassis::projection::Projection as _;
 use chrono::{DateTime, Utc};
-use eventstore::worker::{Limits, Shell, SubmitError, Worker, WorkerHandle};
+use eventstore::worker::{CommitListener, Limits, Shell, SubmitError, Worker, WorkerHandle};
 use eventstore::{Actor, Category, Cause, Clock, Cursor, EventStore as _, IdSource, Recorded};
 use eventstore_postgres::{MIGRATOR, PostgresStore, StoreOptions};
 use farmera_local::TestServers;
@@ -16,7 +16,7 @@ use orders::projections::orders::OrderProjection;
 use orders::projections::sagas::{SagaList, SagaProjection};
 use orders::sagas::{OrderProcess, Patience, library};
 use saga::{Input as SagaInput, Library, Outcome, Rejection, StepName, UndoOutcome};
-use saga_runtime::Engine;
+use saga_runtime::{Engine, HoldsInForce};
 use sqlx::postgres::{PgPool, PgPoolOptions};
 use uuid::Uuid;
 
@@ -26,6 +26,7 @@ pub struct Market {
     pub store: Arc<PostgresStore>,
     pub worker: WorkerHandle<OrdersHandler>,
     pub library: Arc<Library<OrderProcess>>,
+    pub holds: HoldsInForce,
     pub clock: Arc<dyn Clock>,
     pub ids: Arc<dyn IdSource>,
 }
@@ -48,13 +49,14 @@ impl Market {
         let library = Arc::new(library(Patience::default()).unwrap());
         let clock: Arc<dyn Clock> = Arc::new(WallClock);
         let ids: Arc<dyn IdSource> = Arc::new(chassis::clock::Uuids);
-        let handler = OrdersHandler::new(Engine::new(Arc::clone(&library)));
-        let shell =
-            Shell { store: store.clone(), clock: Arc::clone(&clock), ids: Arc::clone(&ids), listeners: Vec::new() };
+        let holds = HoldsInForce::new();
+        let handler = OrdersHandler::new(Engine::new(Arc::clone(&library)).with_holds(holds.clone()));
+        let listeners: Vec<Arc<dyn CommitListener>> = vec![Arc::new(holds.clone())];
+        let shell = Shell { store: store.clone(), clock: Arc::clone(&clock), ids: Arc::clone(&ids), listeners };
         let (worker, handle) = Worker::new(handler, shell, Limits::default());
         #[expect(clippy::disallowed_methods, reason = "the test's runtime ends it")]
         tokio::spawn(worker.run());
-        Self { pool, store, worker: handle, library, clock, ids }
+        Self { pool, store, worker: handle, library, holds, clock, ids }
     }
 
     pub fn sagas(&self) -> SagaList {

@@ -11,7 +11,8 @@ use eventstore::{Actor, Aggregate as _, Cause, DeadLetters, EventStore, ReadErro
 use farmera_proto::saga::v1 as pb;
 use futures::future::join_all;
 use pb::operation::State;
-use saga::Saga;
+use saga::{HoldTarget, Holds, Saga};
+use saga_runtime::HoldsInForce;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tracing::{info, warn};
 use uuid::Uuid;
@@ -21,6 +22,7 @@ use super::pace::{Next, Pace, TICK};
 use crate::handler::{HandleError, Input, OrdersHandler};
 use crate::operations::act::{Act, Mandate};
 use crate::operations::history::History;
+use crate::operations::holding::{HoldAct, version};
 use crate::operations::letters::unreadable;
 use crate::operations::plan::LetterAct;
 use crate::operations::task::Task;
@@ -34,6 +36,8 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 const DEADLINE: Duration = Duration::from_secs(8);
 /// Events of the sagas of one batch, many times what they have.
 const EVENTS_MAX: usize = 100_000;
+/// Events about holds that are looked through for what this operation did: more than happen within a few leases.
+const HOLD_EVENTS_MAX: usize = 1_000;
 
 /// What acts go through.
 pub struct Hands {
@@ -43,6 +47,8 @@ pub struct Hands {
     pub store: Arc<dyn EventStore>,
     /// Where acts on dead letters go.
     pub letters: Arc<dyn DeadLetters>,
+    /// What is held.
+    pub holds: HoldsInForce,
 }
 
 /// Works operations off, one at a time.
@@ -130,7 +136,7 @@ impl Runner {
         let task = Task::read(&operation.act.clone().unwrap_or_default()).ok();
         let histories = match &task {
             Some(Task::Sagas(_)) => self.histories(&items).await.map_err(unreadable)?,
-            Some(Task::Letters(_)) | None => HashMap::new(),
+            Some(Task::Letters(_) | Task::Hold(_)) | None => HashMap::new(),
         };
         let seen_to = items.iter().map(|item| self.item(operation, id, task.as_ref(), item, &histories));
         let seen_to = join_all(seen_to).await;
@@ -159,6 +165,7 @@ impl Runner {
             match task {
                 Some(Task::Sagas(act)) => self.saga(operation, id, act, item, histories).await,
                 Some(Task::Letters(act)) => self.letter(operation, *act, item).await,
+                Some(Task::Hold(act)) => self.hold(operation, id, act, item).await,
                 None => Ok(Some("this program does not know the act".to_owned())),
             }
         };
@@ -192,7 +199,12 @@ impl Runner {
             return Ok(Some("no step of the saga is waited for".to_owned()));
         };
         let cause = Cause { correlation: saga_id, causation, trace: None, actor };
-        match self.hands.worker.submit(Input::Operate { saga_id, expected, input }, cause).await {
+        self.submit(Input::Operate { saga_id, expected, input }, cause, expected).await
+    }
+
+    /// Why it failed; `None` when it did not.
+    async fn submit(&self, input: Input, cause: Cause, expected: Version) -> Result<Option<String>, Later> {
+        match self.hands.worker.submit(input, cause).await {
             Ok(_) => Ok(None),
             Err(SubmitError::Rejected(HandleError::Moved { actual })) => Ok(Some(moved(expected, actual))),
             Err(SubmitError::Rejected(error)) => Ok(Some(error.to_string())),
@@ -200,6 +212,29 @@ impl Runner {
             Err(SubmitError::Stopping) => Err(Later("the service is stopping".to_owned())),
             Err(error) => Ok(Some(error.to_string())),
         }
+    }
+
+    async fn hold(
+        &self,
+        operation: &pb::Operation,
+        id: Uuid,
+        act: &HoldAct,
+        item: &Item,
+    ) -> Result<Option<String>, Later> {
+        let Ok(target) = item.item.parse::<HoldTarget>() else { return Ok(Some("it is no hold".to_owned())) };
+        let causation = derived_id(id, &format!("item {}", item.ordinal));
+        let recorded = self.hands.store.read_stream_backwards(Holds::only_stream(), HOLD_EVENTS_MAX).await;
+        if recorded.map_err(|error| Later(error.to_string()))?.iter().any(|event| event.cause.causation == causation) {
+            // Applied just before a process died that could not write it down.
+            return Ok(None);
+        }
+        if i64::try_from(version(&self.hands.holds.holds(), &target)) != Ok(item.version) {
+            return Ok(Some("the hold has moved since the plan".to_owned()));
+        }
+        let actor = Actor::new(&operation.actor);
+        let input = act.input(target, &Mandate { actor: actor.clone(), reason: because(operation) });
+        let cause = Cause { correlation: Holds::ID, causation, trace: None, actor };
+        self.submit(Input::Hold { input }, cause, Version::NONE).await
     }
 
     /// The histories of the sagas of these items.

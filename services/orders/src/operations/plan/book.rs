@@ -46,7 +46,7 @@ pub enum PlanError {
     #[error("{0} made the plan, and somebody else has to approve it")]
     OwnApproval(String),
     /// Make it anew: what it would do may be different now.
-    #[error("{moved} of the sagas have moved since the plan was made, {first} first: make it anew")]
+    #[error("{moved} of what it is about have moved since the plan was made, {first} first: make it anew")]
     Stale {
         /// How many.
         moved: usize,

@@ -6,7 +6,7 @@ use chassis::problem::{self, Problem, Violations};
 use chrono::{DateTime, Utc};
 use eventstore::{Actor, Aggregate as _, EventStore, Recorded, StoredDeadLetter, StreamId, Version};
 use farmera_proto::saga::v1 as pb;
-use saga::{Library, Saga};
+use saga::{HoldTarget, Holds, Library, Saga};
 use saga_runtime::HoldsInForce;
 use tonic::{Code, Status};
 use uuid::Uuid;
@@ -14,8 +14,10 @@ use uuid::Uuid;
 use super::assemble;
 use crate::operations::act::{Act, Effect, Mandate, Rules};
 use crate::operations::history::{History, state_of};
+use crate::operations::holding::{HoldAct, targets};
 use crate::operations::letters::{self, find, unreadable};
 use crate::operations::query::{Query, parse};
+use crate::projections::held::HeldList;
 use crate::projections::sagas::{Order, Page, SagaList};
 use crate::sagas::OrderProcess;
 use crate::status::DOMAIN;
@@ -40,6 +42,8 @@ pub struct Planner {
     pub library: Arc<Library<OrderProcess>>,
     /// What is held.
     pub holds: HoldsInForce,
+    /// Who waits there.
+    pub held: HeldList,
 }
 
 /// What is to be done with dead letters.
@@ -124,8 +128,8 @@ impl Planner {
         if by_query != selection.saga_ids.is_empty() {
             violations.add("selection", "expected either saga_ids or a query");
         }
-        if !selection.letter_ids.is_empty() || !selection.letter_group.is_empty() {
-            violations.add("selection", "the act is one on sagas, not on dead letters");
+        if !selection.letter_ids.is_empty() || !selection.letter_group.is_empty() || !selection.hold_target.is_empty() {
+            violations.add("selection", "the act is one on sagas, not on dead letters or holds");
         }
         let mut ids: Vec<Uuid> =
             selection.saga_ids.iter().filter_map(|id| violations.uuid("selection.saga_ids", id)).collect();
@@ -160,8 +164,8 @@ impl Planner {
         if selection.letter_group.is_empty() == selection.letter_ids.is_empty() {
             violations.add("selection", "expected either letter_ids or a letter_group");
         }
-        if !selection.saga_ids.is_empty() || !selection.query.is_empty() {
-            violations.add("selection", "the act is one on dead letters, not on sagas");
+        if !selection.saga_ids.is_empty() || !selection.query.is_empty() || !selection.hold_target.is_empty() {
+            violations.add("selection", "the act is one on dead letters, not on sagas or holds");
         }
         violations.finish(DOMAIN)?;
         let wanted = |letter: &StoredDeadLetter| {
@@ -177,6 +181,54 @@ impl Planner {
         }
         Ok(assemble(told, reason, actor.as_str().to_owned(), items))
     }
+
+    /// What would become of a hold at `now`.
+    ///
+    /// # Errors
+    /// INVALID_ARGUMENT for a selection that makes no sense, or that no definition knows; UNAVAILABLE.
+    pub async fn plan_hold(
+        &self,
+        told: pb::Act,
+        act: &HoldAct,
+        selection: &pb::Selection,
+        mandate: &Mandate,
+        now: DateTime<Utc>,
+    ) -> Result<pb::Plan, Status> {
+        let holds = self.holds.holds();
+        let target = hold_target(selection, &holds, &self.library)?;
+        let affected = match act {
+            HoldAct::Place { .. } => self.held.at(&target, &self.list, now).await?,
+            HoldAct::Release { .. } => self.held.count(&target).await?,
+        };
+        let item = act.effect(&holds, &target, affected, mandate, now);
+        Ok(assemble(told, mandate.reason.clone(), mandate.actor.as_str().to_owned(), vec![item]))
+    }
+}
+
+/// The hold that is selected: one that stands, or one that a definition knows.
+fn hold_target(
+    selection: &pb::Selection,
+    holds: &Holds,
+    library: &Library<OrderProcess>,
+) -> Result<HoldTarget, Status> {
+    let mut violations = Violations::new();
+    if selection != &(pb::Selection { hold_target: selection.hold_target.clone(), ..pb::Selection::default() }) {
+        violations.add("selection", "the act is one on a hold, not on sagas or dead letters");
+    }
+    let target = match selection.hold_target.parse::<HoldTarget>() {
+        Ok(target) => Some(target),
+        Err(error) => {
+            violations.add("selection.hold_target", error.to_string());
+            None
+        }
+    };
+    let known = targets(library);
+    if let Some(target) = target.as_ref().filter(|target| !known.contains(target) && holds.get(target).is_none()) {
+        let known: Vec<_> = known.iter().map(ToString::to_string).collect();
+        violations.add("selection.hold_target", format!("{target} is unknown: there is {}", known.join(", ")));
+    }
+    violations.finish(DOMAIN)?;
+    target.ok_or_else(|| problem::internal(DOMAIN))
 }
 
 fn of_letter(letter: &StoredDeadLetter, act: LetterAct) -> pb::PlanItem {

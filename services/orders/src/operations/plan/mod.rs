@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use chrono::TimeDelta;
 use farmera_proto::saga::v1 as pb;
+use pb::act::Kind;
 use sha2::{Digest as _, Sha256};
 
 pub use book::{Kept, PlanBook, PlanError};
@@ -57,6 +58,7 @@ fn hash(act: &pb::Act, reason: &str, actor: &str, items: &[pb::PlanItem]) -> Str
         part(item.id.as_bytes());
         part(&item.version.to_be_bytes());
         part(item.refused.as_bytes());
+        part(&item.affected.to_be_bytes());
         part(&(item.events.len() as u64).to_be_bytes());
         item.events.iter().chain(&item.requests).for_each(|text| part(text.as_bytes()));
     }
@@ -96,17 +98,30 @@ fn groups(items: &[pb::PlanItem]) -> Vec<pb::PlanGroup> {
     groups
 }
 
+/// True when what was planned is not what would happen now.
+#[must_use]
+pub fn has_moved(planned: &pb::PlanItem, now: &pb::PlanItem) -> bool {
+    let rests_on =
+        |item: &pb::PlanItem| (item.version, item.events.clone(), item.requests.clone(), item.refused.clone());
+    let bearable = planned.affected.saturating_mul(2).max(planned.affected.saturating_add(10));
+    rests_on(planned) != rests_on(now) || now.affected > bearable
+}
+
 /// Why a second person has to approve a plan; empty when nobody has to.
 #[must_use]
 pub fn approval_reason(plan: &pb::Plan, is_destructive: bool, approval_above: u32) -> String {
+    let changes = match plan.act.as_ref().map(pb::Act::kind) {
+        Some(Kind::Release) => plan.items.iter().map(|item| item.affected).sum(),
+        Some(_) | None => u64::from(plan.effective),
+    };
     if plan.effective == 0 {
         return String::new();
     }
     if is_destructive {
         return "it leaves something behind that only a person can see to".to_owned();
     }
-    if plan.effective > approval_above {
-        return format!("it changes {}, more than {approval_above}", plan.effective);
+    if changes > u64::from(approval_above) {
+        return format!("it changes {changes}, more than {approval_above}");
     }
     String::new()
 }
@@ -162,6 +177,15 @@ mod tests {
         assert_eq!(plan.groups.iter().map(|group| group.count).collect::<Vec<_>>(), [2, 1]);
         assert_eq!((plan.selected, plan.effective, plan.refused), (3, 2, 1));
         assert_eq!(plan.exposures[0].captured_minor_units, 15);
+    }
+
+    #[test]
+    fn a_plan_bears_that_sagas_come_and_go_but_not_that_there_are_far_more() {
+        let planned = |affected| pb::PlanItem { affected, ..item("payment", 1, &["X"], "") };
+        assert!(!has_moved(&planned(3), &planned(13)) && !has_moved(&planned(100), &planned(200)));
+        assert!(has_moved(&planned(3), &planned(14)) && has_moved(&planned(100), &planned(201)));
+        assert!(has_moved(&planned(3), &pb::PlanItem { version: 2, ..planned(3) }));
+        assert!(has_moved(&planned(3), &pb::PlanItem { refused: "over".to_owned(), ..planned(3) }));
     }
 
     #[test]
