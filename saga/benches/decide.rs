@@ -47,6 +47,13 @@ fn measure(name: &str, world: &World<'_, Orders>, input: &Input<Orders>) -> f64 
 }
 
 fn main() {
+    const BUILDS: u32 = 20;
+    let begun = Instant::now();
+    for _ in 0..BUILDS {
+        black_box(place_order());
+    }
+    let each = begun.elapsed().as_secs_f64() * 1e3 / f64::from(BUILDS);
+    println!("{:34} {each:6.3} ms", "build, with its proof");
     let definition = place_order();
     let mut world = World::new(&definition);
     let mut worst = measure("start", &world, &started("an order".to_owned()));

@@ -57,10 +57,10 @@
 //! * **Bound**: a saga keeps the definition it was started with, by name, version and hash; nobody decides by another.
 //! * **Ends**: with participants that answer at last, and operators that resume, every saga ends, and stays ended.
 //!
-//! [`laws`] proves these of any definition; run yours through [`laws::all`]. With [`typed`] steps the compiler sees to it
-//! that no step asks for what none before it gives. [`render`] draws a definition, and how far a saga is on it.
 //! [`laws`] tests these of any definition; run yours through [`laws::all`]. [`prover`] tries out everything that may
-//! happen to its sagas, and refuses with the shortest story that breaks a promise; run yours through it, too.
+//! happen to its sagas, and refuses with the shortest story that breaks a promise: its shape whenever one is built, the
+//! whole in a test of yours. With [`typed`] steps the compiler sees to it that no step asks for what none before it
+//! gives. [`render`] draws a definition, and how far a saga is on it.
 //!
 //! # What is asked of participants
 //!
@@ -138,6 +138,7 @@ mod library;
 mod name;
 mod pending;
 mod policy;
+mod problem;
 mod process;
 pub mod prover;
 mod read;
@@ -146,9 +147,7 @@ mod state;
 pub mod testing;
 pub mod typed;
 
-pub use builder::{
-    Builder, DefinitionError, Local, Problem, ask, await_word, compensatable, local, retriable, run, saga,
-};
+pub use builder::{Builder, Local, PROVEN_STATES_MAX, ask, await_word, compensatable, local, retriable, run, saga};
 pub use cause::{CompensationCause, DETAIL_LENGTH_MAX, Rejection};
 pub use decide::{Circumstances, Input, Misfit, NO_ANSWER, Outcome, Refusal, UndoOutcome, decide, decide_given};
 pub use definition::{
@@ -161,6 +160,7 @@ pub use library::{Library, LibraryError, UnknownDefinition};
 pub use name::StepName;
 pub use pending::{Pending, Timer, TimerKind, Until, Wanted, pending, timers};
 pub use policy::RetryPolicy;
+pub use problem::{DefinitionError, Problem};
 pub use process::{Facts, Process, Shared, Value};
 pub use recorded::{DefinitionEvent, RecordedDefinition};
 pub use state::{

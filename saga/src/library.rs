@@ -33,9 +33,9 @@ pub enum LibraryError {
         /// The name.
         name: String,
     },
-    /// A step that can be undone runs a saga that cannot be: it has a point of no return, and names no saga that undoes
-    /// it ([`Builder::cancelled_by`](crate::Builder::cancelled_by)).
-    #[error("{step} of {by} is compensatable, but {name} cannot be undone past its point of no return")]
+    /// A step that can be undone runs a saga that cannot be once it is completed: it names no saga that undoes it
+    /// ([`Builder::cancelled_by`](crate::Builder::cancelled_by)).
+    #[error("{step} of {by} is compensatable, but {name} cannot be undone once it is completed")]
     NoWayBack {
         /// Whose step it is.
         by: String,
@@ -92,8 +92,8 @@ impl<P: Process> Library<P> {
         for step in definition.steps() {
             let Some(name) = step.ask().and_then(Ask::child) else { continue };
             let child = found(name)?;
-            let has_no_return = child.no_return() < child.steps().len();
-            if step.kind() == Kind::Compensatable && has_no_return && child.cancelled_by().is_none() {
+            // One without a point of no return may be completed all the same, and what is over undoes nothing.
+            if step.kind() == Kind::Compensatable && child.cancelled_by().is_none() {
                 return Err(LibraryError::NoWayBack { by: by(), step: step.name().clone(), name });
             }
         }

@@ -55,7 +55,8 @@ impl PartialEq<&str> for StepName {
 
 impl fmt::Display for StepName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
+        // With the width that was asked for: names stand in tables.
+        f.pad(self.as_str())
     }
 }
 

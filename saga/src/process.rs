@@ -115,6 +115,7 @@ impl<'a, P: Process> Facts<'a, P> {
             Outputs::OfCompensating(compensating) => match &compensating.step(name)?.phase {
                 UndoPhase::Owed { output, .. } | UndoPhase::Undoing(Pursuit::Held { output, .. }) => output.as_deref(),
                 UndoPhase::NotDone { .. }
+                | UndoPhase::LeftOut
                 | UndoPhase::Undoing(_)
                 | UndoPhase::Undone { .. }
                 | UndoPhase::Skipped { .. } => None,

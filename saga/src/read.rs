@@ -196,14 +196,18 @@ impl<P: Process> UndoPhase<P> {
     pub(crate) fn pursuit(&self) -> Option<&Pursuit<P>> {
         match self {
             Self::Undoing(pursuit) => Some(pursuit),
-            Self::NotDone { .. } | Self::Owed { .. } | Self::Undone { .. } | Self::Skipped { .. } => None,
+            Self::NotDone { .. } | Self::LeftOut | Self::Owed { .. } | Self::Undone { .. } | Self::Skipped { .. } => {
+                None
+            }
         }
     }
 
     pub(crate) fn pursuit_mut(&mut self) -> Option<&mut Pursuit<P>> {
         match self {
             Self::Undoing(pursuit) => Some(pursuit),
-            Self::NotDone { .. } | Self::Owed { .. } | Self::Undone { .. } | Self::Skipped { .. } => None,
+            Self::NotDone { .. } | Self::LeftOut | Self::Owed { .. } | Self::Undone { .. } | Self::Skipped { .. } => {
+                None
+            }
         }
     }
 
@@ -213,6 +217,7 @@ impl<P: Process> UndoPhase<P> {
             | Self::Owed { attempts, .. }
             | Self::Undone { attempts }
             | Self::Skipped { attempts } => *attempts,
+            Self::LeftOut => 0,
             Self::Undoing(pursuit) => pursuit.attempt().number,
         }
     }
@@ -220,6 +225,7 @@ impl<P: Process> UndoPhase<P> {
     fn view(&self) -> StepPhase {
         match self {
             Self::NotDone { .. } => StepPhase::Rejected,
+            Self::LeftOut => StepPhase::Skipped,
             Self::Owed { .. } => StepPhase::Owed,
             Self::Undoing(Pursuit::Asked { .. }) => StepPhase::UndoAsked,
             Self::Undoing(Pursuit::Waiting { .. } | Pursuit::Exhausted { .. }) => StepPhase::UndoWaiting,

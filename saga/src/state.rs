@@ -179,11 +179,13 @@ pub struct CompensatingStep<P: Process> {
 #[derive(Clone, PartialEq, Debug, Serialize)]
 #[serde(bound = "")]
 pub enum UndoPhase<P: Process> {
-    /// There is nothing to undo: it was refused, or left out.
+    /// There is nothing to undo: it was refused.
     NotDone {
         /// How often it was asked for.
         attempts: u32,
     },
+    /// There is nothing to undo: it was never asked for, as there was nothing to do, or as it waited at a hold.
+    LeftOut,
     /// It is done, or may be; its turn to be undone has not come.
     Owed {
         /// How often it was asked for.
@@ -289,7 +291,7 @@ pub enum StepPhase {
     Rejected,
     /// Done.
     Done,
-    /// Left out: nothing to do, or seen to by hand.
+    /// Left out: nothing to do, never asked for, or seen to by hand.
     Skipped,
     /// Done or unknown; its turn to be undone has not come.
     Owed,

@@ -173,3 +173,8 @@ fn a_library_refuses_two_meanings_of_one_version_and_finds_the_newest() {
     assert_eq!(library.pinned(&pinned).unwrap_err(), UnknownDefinition::Missing { pinned });
     assert_eq!(library.newest("t").unwrap_err(), UnknownDefinition::NoSuchName { name: "t".to_owned() });
 }
+
+#[test]
+fn names_of_steps_keep_to_the_width_of_their_column() {
+    assert_eq!(format!("{:<8}|{:>8}|", StepName::new("pay"), StepName::new("ship")), "pay     |    ship|");
+}

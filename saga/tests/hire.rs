@@ -94,6 +94,18 @@ fn a_step_with_nothing_to_do_is_recorded_as_skipped_and_never_undone() {
 }
 
 #[test]
+fn a_step_that_was_left_out_is_shown_as_left_out_on_the_way_back_too() {
+    let hire = hire();
+    let world = saga::testing::saga(&hire)
+        .given([candidate(false), done("desk"), rejected("approval", "NO")])
+        .when(undone("desk"))
+        .and_is(Status::Compensated)
+        .world();
+    let phases: Vec<_> = world.saga().steps().into_iter().map(|step| step.phase).collect();
+    assert_eq!(phases, [StepPhase::Undone, StepPhase::Skipped, StepPhase::Rejected]);
+}
+
+#[test]
 fn word_that_does_not_come_is_a_no_where_nothing_was_asked() {
     let hire = hire();
     let world = saga::testing::saga(&hire)

@@ -182,7 +182,7 @@ fn back<P: Process>(decision: &Decision<'_, P>, state: &Compensating<P>) -> Next
                 Pursuit::Asked { .. } | Pursuit::Waiting { .. } | Pursuit::Parked { .. } | Pursuit::Held { .. },
             ) => waits = true,
             UndoPhase::Owed { .. } => last_owed = Some(index),
-            UndoPhase::NotDone { .. } | UndoPhase::Undone { .. } | UndoPhase::Skipped { .. } => {}
+            UndoPhase::NotDone { .. } | UndoPhase::LeftOut | UndoPhase::Undone { .. } | UndoPhase::Skipped { .. } => {}
         }
     }
     if waits {

@@ -114,7 +114,9 @@ impl<P: Process> UndoPhase<P> {
     pub(super) fn is_owed(&self) -> bool {
         match self {
             Self::Owed { .. } => true,
-            Self::NotDone { .. } | Self::Undoing(_) | Self::Undone { .. } | Self::Skipped { .. } => false,
+            Self::NotDone { .. } | Self::LeftOut | Self::Undoing(_) | Self::Undone { .. } | Self::Skipped { .. } => {
+                false
+            }
         }
     }
 }

@@ -99,7 +99,9 @@ pub(super) fn abandon<P: Process>(decision: &mut Decision<'_, P>, by: ByHand) ->
         })),
         Saga::Compensating(state) => names(state.steps.iter().filter_map(|step| match step.phase {
             UndoPhase::Owed { .. } | UndoPhase::Undoing(_) => Some(&step.name),
-            UndoPhase::NotDone { .. } | UndoPhase::Undone { .. } | UndoPhase::Skipped { .. } => None,
+            UndoPhase::NotDone { .. } | UndoPhase::LeftOut | UndoPhase::Undone { .. } | UndoPhase::Skipped { .. } => {
+                None
+            }
         })),
     };
     decision.record(SagaEvent::Abandoned { actor: by.actor, reason: by.reason, owed });

@@ -8,6 +8,7 @@ pub(super) fn undo_reply<P: Process>(decision: &mut Decision<'_, P>, step: &Step
         Saga::Compensating(state) => state.step(step.as_str()).and_then(|step| match &step.phase {
             UndoPhase::Undoing(pursuit) => answered(decision, &step.name, pursuit, outcome),
             UndoPhase::NotDone { .. }
+            | UndoPhase::LeftOut
             | UndoPhase::Owed { .. }
             | UndoPhase::Undone { .. }
             | UndoPhase::Skipped { .. } => None,

@@ -164,7 +164,10 @@ impl<P: Process> Compensating<P> {
         let (attempt, output) = match self.step(step.as_str()).map(|step| &step.phase) {
             Some(UndoPhase::Owed { output, .. }) => (Attempt::unasked(), output.clone()),
             Some(UndoPhase::Undoing(sought)) => (sought.kept(), None),
-            Some(UndoPhase::NotDone { .. } | UndoPhase::Undone { .. } | UndoPhase::Skipped { .. }) | None => return,
+            Some(
+                UndoPhase::NotDone { .. } | UndoPhase::LeftOut | UndoPhase::Undone { .. } | UndoPhase::Skipped { .. },
+            )
+            | None => return,
         };
         let under = hold.clone();
         self.put(step, UndoPhase::Undoing(Pursuit::Held { attempt, under, since, output }));
@@ -179,6 +182,7 @@ impl<P: Process> Compensating<P> {
             Some(UndoPhase::Undoing(sought)) => UndoPhase::Undoing(Pursuit::released(sought.attempt().clone())),
             Some(
                 UndoPhase::NotDone { .. }
+                | UndoPhase::LeftOut
                 | UndoPhase::Owed { .. }
                 | UndoPhase::Undone { .. }
                 | UndoPhase::Skipped { .. },

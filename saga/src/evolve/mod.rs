@@ -140,10 +140,11 @@ fn turned<P: Process>(state: Running<P>, cause: &CompensationCause) -> Compensat
     let steps = state.steps.into_iter().map(|step| {
         let attempts = step.phase.attempts();
         let phase = match step.phase {
-            Phase::Pursued(sought) if sought.is_unasked() => UndoPhase::NotDone { attempts },
+            Phase::Pursued(sought) if sought.is_unasked() => UndoPhase::LeftOut,
             Phase::Pursued(_) => UndoPhase::Owed { attempts, output: None },
             Phase::Done { output, .. } => UndoPhase::Owed { attempts, output },
-            Phase::Rejected { .. } | Phase::Skipped { attempts: 0 } => UndoPhase::NotDone { attempts },
+            Phase::Rejected { .. } => UndoPhase::NotDone { attempts },
+            Phase::Skipped { attempts: 0 } => UndoPhase::LeftOut,
             // Seen to by hand, after it was asked for: it may be done.
             Phase::Skipped { .. } => UndoPhase::Owed { attempts, output: None },
         };

@@ -16,15 +16,16 @@
 //! trouble that it can get into: no trouble at all, each step refused, never answered, answered late, and answered with
 //! "I do not know"; the same for each undo.
 
+mod holds;
 mod operators;
 mod replies;
 mod run;
 mod undo;
 
+pub use holds::{a_hold_costs_nothing_but_time, what_was_never_asked_for_is_not_answered};
 pub use operators::{
-    a_frozen_clock_costs_nothing_but_time, a_hold_costs_nothing_but_time, a_pause_costs_nothing_but_time,
-    a_step_without_a_timer_waits_for_somebody, moved_timers_change_nothing_but_time,
-    whatever_waits_can_be_seen_to_by_hand,
+    a_frozen_clock_costs_nothing_but_time, a_pause_costs_nothing_but_time, a_step_without_a_timer_waits_for_somebody,
+    moved_timers_change_nothing_but_time, whatever_waits_can_be_seen_to_by_hand,
 };
 pub use replies::{
     every_reply_may_come_before_its_turn, every_reply_may_come_late, every_reply_may_repeat,
@@ -57,6 +58,7 @@ pub fn all<P: Process>(sample: &Sample<'_, P>) {
     moved_timers_change_nothing_but_time(sample);
     a_step_without_a_timer_waits_for_somebody(sample);
     a_hold_costs_nothing_but_time(sample);
+    what_was_never_asked_for_is_not_answered(sample);
     whatever_waits_can_be_seen_to_by_hand(sample);
 }
 

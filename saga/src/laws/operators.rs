@@ -2,13 +2,12 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::run::{Run, Sample, Trouble, plans};
+use super::run::{Run, Sample, plans};
 use super::undo::undone_in_reverse;
 use super::{absorbed, is_early, kind};
-use crate::hold::{HoldEvent, HoldTarget, Holds, ReleasePlan};
 use crate::pending::{pending, timers};
 use crate::testing::{paused, tester, unpaused};
-use crate::{ByHand, Input, Kind, Lane, Process, Refusal, SagaEvent, Status, StepName};
+use crate::{Input, Kind, Lane, Process, Refusal, Status};
 
 /// Paused at any point, nothing is asked for and nothing becomes due, answers are kept, and when it goes on an hour
 /// later, it ends as it would have ended.
@@ -157,76 +156,6 @@ pub fn a_step_without_a_timer_waits_for_somebody<P: Process>(sample: &Sample<'_,
             if !run.turn() {
                 break;
             }
-        }
-    }
-}
-
-/// Held at any point for an hour, a step is not asked for and uses up no attempt, and when the hold is over the saga ends
-/// as it would have ended; the same when it is let go while the hold stands.
-///
-/// # Panics
-/// It does not.
-pub fn a_hold_costs_nothing_but_time<P: Process>(sample: &Sample<'_, P>) {
-    let name = sample.definition.id().name.to_string();
-    let targets = || {
-        sample
-            .definition
-            .steps()
-            .iter()
-            .map(|step| HoldTarget::Step { definition: name.clone(), step: step.name.clone() })
-    };
-    // What is silent once gets another chance behind a hold, and may end better.
-    let is_clear = |trouble| trouble != Trouble::SilentOnce;
-    for plans in plans(sample).into_iter().filter(|plans| plans.iter().all(|plan| is_clear(plan.trouble))) {
-        let mut run = Run::begin(sample, plans);
-        let status = run.clone().finish();
-        loop {
-            for target in targets().filter(|_| is_early(&run)) {
-                for passes in [true, false] {
-                    let mut held = run.clone();
-                    held.world.holds = held_by(&target, held.world.now);
-                    held.live_while_held();
-                    if held.world.saga().is_ended() {
-                        continue;
-                    }
-                    held.world.now += TimeDelta::hours(1);
-                    absorbed(&mut held, Input::Wake);
-                    if passes {
-                        held.say(Input::Release { hold: target.clone() });
-                    }
-                    held.world.holds = Holds::default();
-                    held.say(Input::Wake);
-                    assert_eq!(held.finish(), status, "after {target} was held: {}", held.told());
-                    undone_in_reverse(&held);
-                    attempts_are_not_used_up(sample, &held);
-                }
-            }
-            if !run.turn() {
-                break;
-            }
-        }
-    }
-}
-
-fn held_by(target: &HoldTarget, at: DateTime<Utc>) -> Holds {
-    let by_hand = ByHand { actor: tester(), reason: "down".to_owned() };
-    let (target, plan) = (target.clone(), ReleasePlan::default());
-    eventstore::Aggregate::evolve(Holds::default(), &HoldEvent::Placed { target, by_hand, until: None, plan, at })
-}
-
-/// No step was given up although it had been held away from its attempts.
-fn attempts_are_not_used_up<P: Process>(sample: &Sample<'_, P>, run: &Run<'_, P>) {
-    let unknown = |of: &StepName| {
-        let found =
-            run.world.history().filter(|event| matches!(event, SagaEvent::StepUnknown { step, .. } if step == of));
-        found.count()
-    };
-    for event in run.world.history() {
-        if let SagaEvent::StepUnknown { step, retry_at: None, .. } = event {
-            let policy =
-                sample.definition.step(step.as_str()).and_then(crate::Step::ask).map(|ask| ask.retry.attempts_max);
-            let allowed = policy.map_or(0, |most| most.get() as usize);
-            assert!(unknown(step) >= allowed, "{step} was given up too early: {}", run.told());
         }
     }
 }

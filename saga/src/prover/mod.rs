@@ -4,17 +4,22 @@
 //! The world is small, and everything in it happens: each participant does or refuses what it is asked, once, and answers
 //! the same ever after; an undo that comes first bars its step. Every message may come, come late, come again, or not
 //! come; every answer may be unknown; whatever is due may be due at once or one after the other; anybody may cancel, and
-//! operators resume what is parked. A crash loses nothing but memory, so it is a repetition. Retries are cut to
-//! [`Prover::RETRIES`]: what is true of two tries is true of sixty.
+//! operators resume what is parked, pause and let go on, skip, retry, take timers away, hold any step and release it, and
+//! abandon. A crash loses nothing but memory, so it is a repetition. Retries are cut to [`Prover::RETRIES`]: what is true
+//! of two tries is true of sixty.
+//!
+//! The shape of every definition is proven when it is built ([`Builder::build`](crate::Builder::build)), without operators
+//! and as far as some thousand moments go. The whole is for a test: run yours through [`Prover`].
 //!
 //! What is promised of every moment and every end:
 //!
 //! * nobody waits without a timeout, unless for an operator;
 //! * an answer that is sought is heard, whatever the saga does meanwhile;
 //! * nothing is undone that was never asked for, nor on the way forward;
+//! * nothing is asked for while it is paused, nor at a hold, and there is a way on from each;
 //! * nothing happens after the end;
 //! * whoever is completed has everything done, whoever is compensated has nothing done, **really**: by the participants'
-//!   books, with everything that may still arrive;
+//!   books, with everything that may still arrive; whoever is abandoned owes what is done;
 //! * whatever else [`Prover::never`] names.
 //!
 //! ```
@@ -37,6 +42,9 @@
 //! ```
 
 mod explore;
+mod promises;
+mod sagas;
+mod shape;
 mod told;
 mod world;
 
@@ -48,14 +56,24 @@ use std::fmt;
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
+pub(crate) use self::shape::prove_shape;
 pub use self::world::Side;
-use crate::{Action, Definition, Input, Kind, Process, Refusal, Saga, SagaEvent, Status, StepName, decide};
+use crate::{
+    Action, Circumstances, Definition, Input, Kind, Process, Refusal, Saga, SagaEvent, Status, StepName, decide_given,
+};
 
 /// Every saga of the small world is this one.
 const SAGA: Uuid = Uuid::from_u128(0x0199_0000_0001_7000_8000_0000_0000_0001);
 
-/// What decides: [`decide`], or something else that is to be shown wrong.
-pub type Decider<P> = fn(&Definition<P>, Uuid, &Saga<P>, Input<P>, DateTime<Utc>) -> Result<Vec<SagaEvent<P>>, Refusal>;
+/// What decides: [`decide_given`], or something else that is to be shown wrong.
+pub type Decider<P> = fn(
+    &Definition<P>,
+    Uuid,
+    &Saga<P>,
+    Input<P>,
+    DateTime<Utc>,
+    Circumstances<'_, P>,
+) -> Result<Vec<SagaEvent<P>>, Refusal>;
 
 /// What must never be true of an end.
 type Never = (String, Box<dyn Fn(&End) -> bool>);
@@ -123,6 +141,7 @@ struct Rules<'a, P: Process> {
     orchestrators: usize,
     is_fenced: bool,
     has_barrier: bool,
+    has_operators: bool,
     states_max: usize,
 }
 
@@ -144,13 +163,14 @@ impl<'a, P: Process> Prover<'a, P> {
     pub fn new(definition: &'a Definition<P>, input: P::Input) -> Self {
         let rules = Rules {
             definition,
-            decider: decide,
+            decider: decide_given,
             input,
             output: |_| None,
             never: Vec::new(),
             orchestrators: 1,
             is_fenced: true,
             has_barrier: true,
+            has_operators: true,
             states_max: Self::STATES_MAX,
         };
         Self { definition, rules, retries: Self::RETRIES }
@@ -163,7 +183,7 @@ impl<'a, P: Process> Prover<'a, P> {
         self
     }
 
-    /// This must be true of no end.
+    /// This must be true of no end, but for one by hand ([`Status::Abandoned`]).
     #[must_use]
     pub fn never(mut self, what: &str, holds: impl Fn(&End) -> bool + 'static) -> Self {
         self.rules.never.push((format!("never: {what}"), Box::new(holds)));
@@ -188,6 +208,13 @@ impl<'a, P: Process> Prover<'a, P> {
     #[must_use]
     pub const fn two_orchestrators(mut self) -> Self {
         self.rules.orchestrators = 2;
+        self
+    }
+
+    /// Operators do nothing but resume what is parked: there is much less to try out.
+    #[must_use]
+    pub const fn without_operators(mut self) -> Self {
+        self.rules.has_operators = false;
         self
     }
 

@@ -25,6 +25,16 @@ pub(super) fn tell<P: Process>(definition: &Definition<P>, orchestrators: usize,
         Turn::All => "everything is due".to_owned(),
         Turn::Cancel => "somebody cancels".to_owned(),
         Turn::Resume => "an operator resumes".to_owned(),
+        Turn::Pause => "an operator pauses".to_owned(),
+        Turn::Unpause => "an operator lets it go on".to_owned(),
+        Turn::Abandon => "an operator abandons".to_owned(),
+        Turn::Retry(step) => format!("an operator has {} tried again", name(step)),
+        Turn::Skip(step) => format!("an operator skips {}", name(step)),
+        Turn::Untime(step) => format!("an operator takes the timer of {} away", name(step)),
+        Turn::LetGo => "it may pass the hold".to_owned(),
+        Turn::Look => "it is looked after".to_owned(),
+        Turn::Hold(step) => format!("(an operator holds {})", name(step)),
+        Turn::HoldOver => "(the hold is over)".to_owned(),
         Turn::Asked(step, Side::Done) => format!("(the request to {} arrives: done)", name(step)),
         Turn::Asked(step, Side::Refused | Side::Untouched | Side::Undone | Side::Barred) => {
             format!("(the request to {} arrives: refused)", name(step))
@@ -32,7 +42,7 @@ pub(super) fn tell<P: Process>(definition: &Definition<P>, orchestrators: usize,
         Turn::AskedToUndo(step) => format!("(the request to undo {} arrives)", name(step)),
         Turn::Crash => "it dies, and comes back with what is stored".to_owned(),
     };
-    let elsewhere = matches!(line.turn, Turn::Asked(..) | Turn::AskedToUndo(_));
+    let elsewhere = matches!(line.turn, Turn::Asked(..) | Turn::AskedToUndo(_) | Turn::Hold(_) | Turn::HoldOver);
     let who = if orchestrators > 1 && !elsewhere {
         format!("orchestrator {}: ", line.orchestrator + 1)
     } else {

@@ -1,19 +1,8 @@
 //! The small world in which a definition is tried out: participants with a barrier, messages that come late, again or
-//! never, orchestrators with memories of their own.
+//! never, orchestrators with memories of their own, an operator who holds one step at a time.
 
-use std::collections::HashMap;
-use std::fmt;
-
-use chrono::{DateTime, Utc};
-use eventstore::Aggregate;
-
-use super::{Decider, Rules};
-use crate::pending::{Until, Wanted};
-use crate::testing::{DAWN, tester};
-use crate::{
-    Action, Definition, Input, Outcome, Process, Rejection, Saga, SagaEvent, Status, StepName, StepPhase, UndoOutcome,
-    pending,
-};
+use super::Rules;
+use crate::{Action, Definition, Process, Saga, SagaEvent, Status, StepName, StepPhase};
 
 /// Where a participant really stands with one step, whatever the saga believes.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
@@ -32,7 +21,7 @@ pub enum Side {
 }
 
 /// One thing that happens. Steps are named by their place in the definition.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(super) enum Turn {
     Start,
     Done(usize),
@@ -46,6 +35,23 @@ pub(super) enum Turn {
     All,
     Cancel,
     Resume,
+    Pause,
+    Unpause,
+    Abandon,
+    /// An operator has one step tried again.
+    Retry(usize),
+    /// An operator has seen to one step, or to its undoing.
+    Skip(usize),
+    /// An operator takes one step's timer away.
+    Untime(usize),
+    /// The saga may pass the hold that stands.
+    LetGo,
+    /// Somebody looks whether there is something to do: a reconciler.
+    Look,
+    /// An operator holds this step from now on.
+    Hold(usize),
+    /// What is held is held no more.
+    HoldOver,
     /// A request reaches its participant; how it answers.
     Asked(usize, Side),
     /// A request to undo does.
@@ -64,6 +70,8 @@ pub(super) struct Moment {
     pub(super) saga: u32,
     /// What each orchestrator believes.
     pub(super) believed: [u32; 2],
+    /// Which step is held, from 1; 0 for none.
+    pub(super) held: u8,
     /// Of each step: its side, what was sent to it, what it has answered.
     steps: [u8; STEPS_MAX],
 }
@@ -77,153 +85,6 @@ const UNDONE: u8 = 128;
 
 impl Side {
     const ALL: [Self; 5] = [Self::Untouched, Self::Done, Self::Refused, Self::Undone, Self::Barred];
-}
-
-/// What follows when one thing happens to a saga.
-pub(super) struct Followed<P: Process> {
-    pub(super) events: Vec<SagaEvent<P>>,
-    pub(super) saga: u32,
-}
-
-/// The sagas met so far, each once: as far as what follows on it is concerned.
-pub(super) struct Sagas<'a, P: Process> {
-    pub(super) definition: &'a Definition<P>,
-    decider: Decider<P>,
-    input: P::Input,
-    output: fn(&str) -> Option<P::Output>,
-    pub(super) known: Vec<Saga<P>>,
-    none: Saga<P>,
-    numbers: HashMap<String, u32>,
-}
-
-impl<'a, P: Process> Sagas<'a, P> {
-    pub(super) fn new(rules: &Rules<'a, P>) -> Self {
-        let mut sagas = Self {
-            definition: rules.definition,
-            decider: rules.decider,
-            input: rules.input.clone(),
-            output: rules.output,
-            known: Vec::new(),
-            none: Saga::NotStarted,
-            numbers: HashMap::new(),
-        };
-        sagas.number(Saga::NotStarted);
-        sagas
-    }
-
-    pub(super) fn get(&self, number: u32) -> &Saga<P> {
-        self.known.get(number as usize).unwrap_or(&self.none)
-    }
-
-    fn number(&mut self, saga: Saga<P>) -> u32 {
-        let key = key(&saga);
-        if let Some(number) = self.numbers.get(&key) {
-            return *number;
-        }
-        let number = u32::try_from(self.known.len()).unwrap_or(u32::MAX);
-        self.known.push(saga);
-        self.numbers.insert(key, number);
-        number
-    }
-
-    /// The same events, folded onto another saga.
-    pub(super) fn append(&mut self, onto: u32, events: &[SagaEvent<P>]) -> u32 {
-        let saga = events.iter().fold(self.get(onto).clone(), Saga::evolve);
-        self.number(saga)
-    }
-
-    /// What an orchestrator that believes `believed` decides; `None` when nothing follows.
-    pub(super) fn decide(&mut self, believed: u32, turn: Turn) -> Option<Followed<P>> {
-        let saga = self.get(believed);
-        let (input, now) = self.input(saga, turn)?;
-        let events = (self.decider)(self.definition, super::SAGA, saga, input, now).ok()?;
-        if events.is_empty() {
-            return None;
-        }
-        let saga = self.append(believed, &events);
-        Some(Followed { events, saga })
-    }
-
-    /// What was decided then, in short.
-    pub(super) fn again(&self, believed: u32, turn: Turn) -> Vec<String> {
-        let saga = self.get(believed);
-        let decided = self
-            .input(saga, turn)
-            .and_then(|(input, now)| (self.decider)(self.definition, super::SAGA, saga, input, now).ok());
-        decided.unwrap_or_default().iter().map(ToString::to_string).collect()
-    }
-
-    fn input(&self, saga: &Saga<P>, turn: Turn) -> Option<(Input<P>, DateTime<Utc>)> {
-        let name = |index: usize| self.definition.steps().get(index).map(|step| step.name.clone());
-        let input = match turn {
-            Turn::Start => Input::Start { input: self.input.clone() },
-            Turn::Done(step) => {
-                let step = name(step)?;
-                let outcome = Outcome::Done((self.output)(step.as_str()));
-                Input::Reply { step, outcome }
-            }
-            Turn::Refused(step) => {
-                Input::Reply { step: name(step)?, outcome: Outcome::Rejected(Rejection::new("NO", "refused")) }
-            }
-            Turn::Unknown(step) => Input::Reply { step: name(step)?, outcome: Outcome::Unknown("unsure".to_owned()) },
-            Turn::Undone(step) => Input::UndoReply { step: name(step)?, outcome: UndoOutcome::Done },
-            Turn::UndoUnknown(step) => {
-                Input::UndoReply { step: name(step)?, outcome: UndoOutcome::Unknown("unsure".to_owned()) }
-            }
-            Turn::First => return Some((Input::Wake, saga.next_wake()?)),
-            Turn::All => {
-                let due = pending(saga).wanted.iter().filter_map(due).max()?.max(saga.next_wake()?);
-                return Some((Input::Wake, due));
-            }
-            Turn::Cancel => Input::Cancel { reason: "cancelled".to_owned(), actor: tester() },
-            Turn::Resume => Input::Resume { reason: "resumed".to_owned(), actor: tester() },
-            Turn::Asked(..) | Turn::AskedToUndo(_) | Turn::Crash => return None,
-        };
-        Some((input, DAWN))
-    }
-}
-
-/// When whoever is waited for is not waited for any more.
-fn due(wanted: &Wanted) -> Option<DateTime<Utc>> {
-    match wanted.until {
-        Until::Deadline(due) | Until::Retry(due) => Some(due),
-        Until::Operator | Until::Release => None,
-    }
-}
-
-/// What tells sagas apart that go on differently: not when things are due, but which of them first; not how often a step
-/// was tried in all, but how much of its policy is used up.
-fn key<P: Process>(saga: &Saga<P>) -> String {
-    use fmt::Write as _;
-    let mut key = format!("{:?}", saga.status());
-    for step in saga.steps() {
-        // Writing to a string cannot fail.
-        let _ = write!(key, " {}:{:?}", step.name, step.phase);
-    }
-    let mut dues: Vec<DateTime<Utc>> = pending(saga).wanted.iter().filter_map(due).chain(saga.deadline()).collect();
-    dues.sort_unstable();
-    for wanted in pending(saga).wanted {
-        let rank = due(&wanted).and_then(|due| dues.iter().position(|other| *other == due));
-        let _ = write!(key, " {}:{}:{rank:?}", wanted.step, saga.used(&wanted));
-    }
-    let deadline = saga.deadline().and_then(|due| dues.iter().position(|other| *other == due));
-    let _ = write!(key, " {deadline:?}");
-    key
-}
-
-impl<P: Process> Saga<P> {
-    /// How much of its policy a step has used up.
-    fn used(&self, wanted: &Wanted) -> u32 {
-        let attempt = match self {
-            Self::Running(state) => state.step(wanted.step.as_str()).and_then(|step| step.phase.attempt()),
-            Self::Compensating(state) => {
-                let step = state.step(wanted.step.as_str());
-                step.and_then(|step| step.phase.pursuit()).map(crate::Pursuit::attempt)
-            }
-            Self::NotStarted | Self::Ended(_) => None,
-        };
-        attempt.map_or(0, |attempt| attempt.number.saturating_sub(attempt.forgiven))
-    }
 }
 
 impl Moment {
@@ -276,8 +137,12 @@ impl Moment {
     }
 
     /// Everything that may happen to participants now.
-    pub(super) fn elsewhere(self, steps: usize, has_barrier: bool) -> Vec<(Turn, Self)> {
+    pub(super) fn elsewhere<P: Process>(self, rules: &Rules<'_, P>, comes_to: u16) -> Vec<(Turn, Self)> {
+        let steps = rules.definition.steps().len();
         let mut moments = Vec::new();
+        if rules.has_operators {
+            moments.extend(self.holds(steps, comes_to));
+        }
         for step in 0..steps {
             let side = self.side(step);
             if self.has(step, REQUEST) {
@@ -294,7 +159,7 @@ impl Moment {
             }
             if self.has(step, UNDO) {
                 let stands = match side {
-                    Side::Untouched if has_barrier => Side::Barred,
+                    Side::Untouched if rules.has_barrier => Side::Barred,
                     Side::Done => Side::Undone,
                     Side::Untouched | Side::Refused | Side::Undone | Side::Barred => side,
                 };
@@ -304,14 +169,47 @@ impl Moment {
         moments
     }
 
+    /// One step is held at a time, of those that the saga may come to: what is true of one hold is true of a
+    /// participant's, which is some of them.
+    fn holds(self, steps: usize, comes_to: u16) -> Vec<(Turn, Self)> {
+        if self.held != 0 {
+            return vec![(Turn::HoldOver, self.with_hold(0))];
+        }
+        let held = (0..steps).filter(|step| comes_to & (1 << step) != 0);
+        held.map(|step| (Turn::Hold(step), self.with_hold(u8::try_from(step + 1).unwrap_or(0)))).collect()
+    }
+
+    fn with_hold(mut self, held: u8) -> Self {
+        self.held = held;
+        self
+    }
+
+    /// The same, without what makes no difference any more: a hold that the saga does not come to. When it is over it
+    /// listens to nobody, so no answer matters.
+    pub(super) fn plain(mut self, comes_to: u16, is_over: bool) -> Self {
+        if self.held != 0 && comes_to & (1 << (self.held - 1)) == 0 {
+            self.held = 0;
+        }
+        if is_over {
+            self.believed = [self.saga; 2];
+            self.steps.iter_mut().for_each(|bits| *bits &= SIDE | REQUEST | UNDO);
+        }
+        self
+    }
+
     /// Everything that may come in now for a saga of so many steps.
-    pub(super) fn inputs<P: Process>(self, saga: &Saga<P>, steps: usize) -> Vec<Turn> {
+    pub(super) fn inputs<P: Process>(self, saga: &Saga<P>, rules: &Rules<'_, P>) -> Vec<Turn> {
+        let steps = rules.definition.steps().len();
         if matches!(saga, Saga::NotStarted) {
             return vec![Turn::Start];
         }
         let mut turns = vec![Turn::First, Turn::All, Turn::Cancel];
         if saga.status() == Status::Parked {
             turns.push(Turn::Resume);
+        }
+        if rules.has_operators {
+            turns.extend([Turn::Pause, Turn::Unpause, Turn::Abandon, Turn::LetGo, Turn::Look]);
+            turns.extend((0..steps).flat_map(|step| [Turn::Retry(step), Turn::Skip(step), Turn::Untime(step)]));
         }
         for step in 0..steps {
             let possible = [
@@ -324,6 +222,36 @@ impl Moment {
             turns.extend(possible.into_iter().filter(|(bit, _)| self.has(step, *bit)).map(|(_, turn)| turn));
         }
         turns
+    }
+}
+
+impl Turn {
+    /// Everything that can come in for a saga of so many steps.
+    pub(super) fn every(steps: usize) -> impl Iterator<Item = Self> {
+        let whole = [
+            Self::Start,
+            Self::First,
+            Self::All,
+            Self::Cancel,
+            Self::Resume,
+            Self::Pause,
+            Self::Unpause,
+            Self::Abandon,
+            Self::Look,
+        ];
+        let of_step = |step| {
+            [
+                Self::Done(step),
+                Self::Refused(step),
+                Self::Unknown(step),
+                Self::Undone(step),
+                Self::UndoUnknown(step),
+                Self::Retry(step),
+                Self::Skip(step),
+                Self::Untime(step),
+            ]
+        };
+        whole.into_iter().chain((0..steps).flat_map(of_step))
     }
 }
 
@@ -343,8 +271,10 @@ pub(super) fn really<P: Process>(definition: &Definition<P>, saga: &Saga<P>, mom
         let done = views.iter().any(|view| view.name == *name && view.phase == StepPhase::Done);
         if done { Side::Done } else { Side::Untouched }
     };
-    let side = |(index, step): (usize, &crate::Step<P>)| match step.action {
+    let side = |(index, step): (usize, &crate::Step<P>)| match &step.action {
         Action::Local => (step.name.clone(), believed(&step.name)),
+        // Nobody is asked for word from outside, so nobody has anything to undo.
+        Action::Ask(ask) if ask.is_awaited() && !ask.has_undo() => (step.name.clone(), believed(&step.name)),
         Action::Ask(_) => (step.name.clone(), moment.side(index)),
     };
     definition.steps().iter().enumerate().map(side).collect()

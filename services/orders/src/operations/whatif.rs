@@ -109,6 +109,8 @@ fn part(history: &History, definition: &Definition<OrderProcess>, change: &Chang
             Event::StepRequested { attempt, .. } | Event::ChildRequested { attempt, .. } => {
                 asked = Some((*attempt, recorded.time));
             }
+            // What a hold delayed costs no attempt.
+            Event::StepReleased { lane: saga::Lane::Forward, .. } if asked.is_some() => forgiven += 1,
             Event::StepRetried { .. } | Event::Parked { .. } => forgiven = asked.map_or(0, |(attempt, _)| attempt),
             Event::StepUnknown { attempt, retry_at, .. } => {
                 let used = attempt.saturating_sub(forgiven);
