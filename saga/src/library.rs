@@ -89,6 +89,9 @@ impl<P: Process> Library<P> {
         let by = || definition.id().to_string();
         let found = |name| self.newest(name).map_err(|_| LibraryError::Missing { by: by(), name });
         definition.cancelled_by().map(found).transpose()?;
+        if self.runs(definition, &definition.id().name, 0) {
+            return Err(LibraryError::Endless { name: definition.id().name.to_string() });
+        }
         for step in definition.steps() {
             let Some(name) = step.ask().and_then(Ask::child) else { continue };
             let child = found(name)?;
@@ -96,9 +99,6 @@ impl<P: Process> Library<P> {
             if step.kind() == Kind::Compensatable && child.cancelled_by().is_none() {
                 return Err(LibraryError::NoWayBack { by: by(), step: step.name().clone(), name });
             }
-        }
-        if self.runs(definition, &definition.id().name, 0) {
-            return Err(LibraryError::Endless { name: definition.id().name.to_string() });
         }
         Ok(())
     }

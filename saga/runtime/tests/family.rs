@@ -238,6 +238,9 @@ fn a_library_refuses_sagas_that_cannot_be_run_or_undone() {
     assert_eq!(missing, LibraryError::Missing { by: "parent v1".to_owned(), name: "child" });
     let stuck = Library::new([parent("child"), child()]).unwrap_err();
     assert_eq!(stuck, LibraryError::NoWayBack { by: "parent v1".to_owned(), step: "step".into(), name: "child" });
+    let undoable = || saga::<Orders>("child", 1).compensatable("seat", ask(word).undo(word)).build().unwrap();
+    let over = Library::new([parent("child"), undoable()]).unwrap_err();
+    assert!(matches!(over, LibraryError::NoWayBack { .. }), "what is completed undoes nothing: {over}");
     let endless = Library::new([parent("parent")]).unwrap_err();
     assert_eq!(endless, LibraryError::Endless { name: "parent".to_owned() });
 }
