@@ -24,6 +24,7 @@
 mod audit;
 mod batch;
 mod behind;
+mod by_id;
 mod codec;
 mod commit;
 mod connections;

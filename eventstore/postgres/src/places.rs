@@ -1,4 +1,4 @@
-//! Looks into the store, for operators: where the log ends, where an event is, how far streams have come, what waits.
+//! Looks into the store, for operators: where the log ends, how far streams have come, what waits.
 
 use chrono::{DateTime, Utc};
 use eventstore::{Category, Cursor, ReadError, StreamId, Version};
@@ -10,7 +10,7 @@ use crate::PostgresStore;
 use crate::batch::columns;
 use crate::codec::{Xid8, to_i64, to_u64};
 use crate::fault::read_error;
-use crate::read::category;
+use crate::read::{category, names};
 
 const BACK: &str = "
 select tx, position
@@ -19,11 +19,11 @@ order by event.tx desc, event.position desc
 offset $1
 limit 1";
 
-/// Without an index: the whole log, in the worst case.
-const FIND: &str = "
-select stream_id, category, version
+const LAST_OF: &str = "
+select tx, position
 from event
-where event_id = $1
+where category = any($1::text[])
+order by event.tx desc, event.position desc
 limit 1";
 
 const VERSIONS: &str = "
@@ -70,22 +70,18 @@ impl PostgresStore {
     pub async fn before_end(&self, back: u64) -> Result<Cursor, ReadError> {
         let back = to_i64(back);
         let rows = self.read(|| sqlx::query(BACK).bind(back)).await?;
-        let Some(row) = rows.first() else { return Ok(Cursor::START) };
-        let tx: Xid8 = row.try_get("tx").map_err(read_error)?;
-        Ok(Cursor { tx: tx.0, position: to_u64(row.try_get("position").map_err(read_error)?) })
+        rows.first().map_or(Ok(Cursor::START), cursor)
     }
 
-    /// The stream and version of an event. Slow: no index leads there.
+    /// The place of the last event of these categories; `None` when there is none. Looks through the log from its end:
+    /// fast for categories that are written all the time.
     ///
     /// # Errors
-    /// [`ReadError`]; `Unavailable` also when the log is too long to be looked through in time.
-    pub async fn find_event(
-        &self,
-        event_id: Uuid,
-        categories: &[Category],
-    ) -> Result<Option<(StreamId, Version)>, ReadError> {
-        let rows = self.read(|| sqlx::query(FIND).bind(event_id)).await?;
-        rows.first().map(|row| place(row, categories)).transpose()
+    /// [`ReadError`].
+    pub async fn last_of(&self, categories: &[Category]) -> Result<Option<Cursor>, ReadError> {
+        let names = names(categories);
+        let rows = self.read(|| sqlx::query(LAST_OF).bind(&names)).await?;
+        rows.first().map(cursor).transpose()
     }
 
     /// How far these streams have come; those without events are left out.
@@ -136,7 +132,12 @@ impl PostgresStore {
     }
 }
 
-fn place(row: &PgRow, categories: &[Category]) -> Result<(StreamId, Version), ReadError> {
+fn cursor(row: &PgRow) -> Result<Cursor, ReadError> {
+    let tx: Xid8 = row.try_get("tx").map_err(read_error)?;
+    Ok(Cursor { tx: tx.0, position: to_u64(row.try_get("position").map_err(read_error)?) })
+}
+
+pub(crate) fn place(row: &PgRow, categories: &[Category]) -> Result<(StreamId, Version), ReadError> {
     let category = category(row.try_get("category").map_err(read_error)?, categories)?;
     let stream = StreamId::new(category, row.try_get("stream_id").map_err(read_error)?);
     Ok((stream, Version::new(to_u64(row.try_get("version").map_err(read_error)?))))

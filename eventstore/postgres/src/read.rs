@@ -4,6 +4,7 @@ use eventstore::{
 use faults::Plant;
 use sqlx::Row;
 use sqlx::postgres::PgRow;
+use uuid::Uuid;
 
 use crate::PostgresStore;
 use crate::batch::columns;
@@ -120,6 +121,20 @@ and event.category = any($2::text[])
 order by event.tx, event.position"
 );
 
+/// The index of the log leads to the transactions; of each, the events of one correlation are few.
+const READ_CORRELATED: &str = concat!(
+    "
+select ",
+    event_columns!(),
+    "
+from event
+where event.tx = any($1::xid8[])
+and event.correlation_id = $2
+and event.category = any($3::text[])
+order by event.tx, event.position
+limit $4"
+);
+
 impl PostgresStore {
     pub(crate) async fn streams(
         &self,
@@ -140,6 +155,27 @@ impl PostgresStore {
         } else {
             Err(ReadError::Corrupt("the database returned streams out of order".to_owned()))
         }
+    }
+
+    /// The events of one correlation in these transactions, in the order of the log, at most `limit` (1..=10,000).
+    /// `categories` are all that the log may hold.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn correlated(
+        &self,
+        transactions: &[TxId],
+        correlation: Uuid,
+        categories: &[Category],
+        limit: usize,
+    ) -> Result<Vec<Recorded>, ReadError> {
+        if transactions.is_empty() {
+            return Ok(Vec::new());
+        }
+        let (names, limit) = (names(categories), to_i64(limit.clamp(1, 10_000) as u64));
+        let transactions: Vec<Xid8> = transactions.iter().copied().map(Xid8).collect();
+        let statement = || sqlx::query(READ_CORRELATED).bind(&transactions).bind(correlation).bind(&names).bind(limit);
+        all_recorded(&self.read(statement).await?, categories)
     }
 
     pub(crate) async fn stream_backwards(&self, stream: StreamId, limit: usize) -> Result<Vec<Recorded>, ReadError> {

@@ -5,6 +5,7 @@ mod support;
 
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use eventstore::memory::CountingIds;
 use eventstore::{
     Actor, Append, Category, Cause, Commit, Cursor, EventId, EventStore, NewEvent, Recorded, StreamId, Version,
@@ -12,6 +13,7 @@ use eventstore::{
 use eventstore_postgres::PostgresStore;
 use sqlx::{Connection, PgConnection, Row};
 use support::Database;
+use uuid::Uuid;
 
 const APPLE: Category = Category::new("apple");
 
@@ -170,4 +172,54 @@ async fn a_cursor_over_positions_alone_would_lose_a_late_commit() {
     assert_eq!(rest, 0, "the naive reader never sees event 1");
     follower.read_until(2).await;
     assert_eq!(ids(&follower.seen), numbered([1, 2]));
+}
+
+/// An event with this id, and the time at which it is said to have happened.
+async fn insert_as(connection: &mut PgConnection, number: u64, id: Uuid, time: DateTime<Utc>) {
+    sqlx::query(
+        "insert into event (version, time, stream_id, event_id, correlation_id, causation_id,
+            schema_version, category, type, actor, payload)
+        values (1, $3, $1, $2, $2, $2, 1, 'apple', 'Grown', 'test', '{}')",
+    )
+    .bind(CountingIds::id(4, number))
+    .bind(id)
+    .bind(time)
+    .execute(connection)
+    .await
+    .expect("inserted");
+}
+
+fn made_at(time: DateTime<Utc>, number: u64) -> Uuid {
+    let millis = u64::try_from(time.timestamp_millis()).expect("after 1970");
+    uuid::Builder::from_unix_timestamp_millis(millis, &[u8::try_from(number).expect("few"); 10]).into_uuid()
+}
+
+#[tokio::test]
+async fn an_event_is_found_by_its_id_whether_that_says_when_it_was_made_or_not() {
+    let database = Database::new().await;
+    let store = database.store();
+    let mut connection = database.connection().await;
+    let begin = DateTime::from_timestamp(1_800_000_000, 0).expect("a time");
+    let at = |number: u64| begin + chrono::TimeDelta::seconds(i64::try_from(number).expect("small") * 10);
+    // An hour's log, ids as they are made; two ids that lead nowhere: one of another kind, one of an event that was
+    // brought in long after it happened.
+    for number in 0..360 {
+        let id = match number {
+            100 => CountingIds::id(9, 1),
+            200 => made_at(begin - chrono::TimeDelta::days(9), 7),
+            _ => made_at(at(number), number % 250),
+        };
+        insert_as(&mut connection, number, id, at(number)).await;
+    }
+    let find = |id| store.find_event(id, &[APPLE]);
+    for number in [0, 1, 57, 358, 359] {
+        let found = find(made_at(at(number), number % 250)).await.expect("read");
+        let stream = StreamId::new(APPLE, CountingIds::id(4, number));
+        assert_eq!(found, Some((stream, Version::new(1))), "{number}");
+    }
+    for (number, id) in [(100, CountingIds::id(9, 1)), (200, made_at(begin - chrono::TimeDelta::days(9), 7))] {
+        let stream = StreamId::new(APPLE, CountingIds::id(4, number));
+        assert_eq!(find(id).await.expect("read"), Some((stream, Version::new(1))), "{number}");
+    }
+    assert_eq!(find(made_at(at(57), 251)).await.expect("read"), None);
 }

@@ -50,29 +50,30 @@ struct Screen {
 /// [`Failure`] of the server.
 pub async fn command(arguments: Arguments, session: &mut Session) -> Result<(), Failure> {
     let server = session.server()?;
-    let mut before: Option<(Instant, Screen)> = None;
-    loop {
-        let mut screen = look(&server).await?;
-        let at = Instant::now();
-        if let Some((then, before)) = &before {
-            screen.rate(before, at.duration_since(*then));
-        }
-        if !arguments.once {
-            watching::begin(session)?;
-        }
-        match session.out.format {
-            Format::Json | Format::Jsonl => session.out.line(json_line(&screen)?)?,
-            Format::Table | Format::Wide | Format::Yaml | Format::Name => {
-                if !session.out.whole("top", &screen)? {
-                    draw(&screen, &mut session.out)?;
-                }
+    if arguments.once {
+        return once(&server, &mut None, session).await;
+    }
+    let mut before = None;
+    watching::again(arguments.every, session, async |session| once(&server, &mut before, session).await).await
+}
+
+/// Looks and draws; `before` is what was seen the last time.
+async fn once(server: &Server, before: &mut Option<(Instant, Screen)>, session: &mut Session) -> Result<(), Failure> {
+    let mut screen = look(server).await?;
+    let at = Instant::now();
+    if let Some((then, before)) = before {
+        screen.rate(before, at.duration_since(*then));
+    }
+    match session.out.format {
+        Format::Json | Format::Jsonl => session.out.line(json_line(&screen)?)?,
+        Format::Table | Format::Wide | Format::Yaml | Format::Name => {
+            if !session.out.whole("top", &screen)? {
+                draw(&screen, &mut session.out)?;
             }
         }
-        before = Some((at, screen));
-        if arguments.once || !watching::pause(arguments.every, session).await {
-            return Ok(());
-        }
     }
+    *before = Some((at, screen));
+    Ok(())
 }
 
 async fn look(server: &Server) -> Result<Screen, Failure> {

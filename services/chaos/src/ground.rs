@@ -106,6 +106,7 @@ impl Ground {
             ("FARMERA_ADMIN_ADDRESS".to_owned(), "127.0.0.1:0".to_owned()),
             ("FARMERA_ORDERS__PRODUCTS_URL".to_owned(), self.endpoints.products.clone()),
             ("FARMERA_ORDERS__PAYMENT_URL".to_owned(), self.endpoints.payment.clone()),
+            ("FARMERA_ORDERS__NOTIFICATION_URL".to_owned(), self.endpoints.notification.clone()),
             ("FARMERA_NOTIFICATION__MAILBOX_DIR".to_owned(), mailbox),
             // Short, so that what is lost is asked for again within a run, and timers fire; but not so short that a slow
             // machine is asked again for what it has not had the time to do.

@@ -10,6 +10,7 @@
 //! * [`transport`]: whether the broker still holds what it acknowledged, `canary`: whether it takes a message at all;
 //! * [`projection`]: read models that follow the log;
 //! * [`grpc`], [`problem`], [`page`]: servers, clients, errors that say what to do, lists;
+//! * [`correlation`]: what a service did for a saga, for whoever traces it;
 //! * [`held_back`], [`health`], [`admin`], [`telemetry`]: what an operator sees.
 //!
 //! Deliberately absent: business words.
@@ -20,6 +21,7 @@ mod canary;
 pub mod clock;
 pub mod coalesce;
 pub mod config;
+pub mod correlation;
 pub mod database;
 pub mod envelope;
 pub mod grpc;

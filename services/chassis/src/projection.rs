@@ -8,6 +8,7 @@
 //! An event that the program does not understand parks its stream, and nothing else; see `parked`.
 
 mod aside;
+mod current;
 mod parked;
 mod rebuild;
 mod scratch;
@@ -29,6 +30,7 @@ use self::parked::{Stops, TakenUp};
 use crate::health::Component;
 use crate::shutdown::Shutdown;
 
+pub use self::current::{NotCurrent, until_current};
 pub use self::parked::{ParkedStream, parked_streams};
 pub use rebuild::{BATCH, Progress, Rebuild, RebuildError, Report};
 pub use scratch::Difference;

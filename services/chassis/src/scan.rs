@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use eventstore::{Category, Cursor, ReadError, Recorded, StreamId, Version};
+use eventstore::{Category, Cursor, ReadError, Recorded, StreamId, TxId, Version};
 use eventstore_postgres::PostgresStore;
 use uuid::Uuid;
 
@@ -42,6 +42,14 @@ impl LogScan {
         self.0.before_end(back).await
     }
 
+    /// The place of the last event of these categories; `None` when there is none.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn last_of(&self, categories: &[Category]) -> Result<Option<Cursor>, ReadError> {
+        self.0.last_of(categories).await
+    }
+
     /// How much of the log comes after a place.
     ///
     /// # Errors
@@ -50,7 +58,8 @@ impl LogScan {
         self.0.behind(after, categories).await
     }
 
-    /// The stream and version of an event. Slow: no index leads there.
+    /// The stream and version of an event. Fast for ids that say when they were made (version 7), slow for others: no
+    /// index leads there.
     ///
     /// # Errors
     /// [`ReadError`].
@@ -68,6 +77,21 @@ impl LogScan {
     /// [`ReadError`].
     pub async fn versions(&self, streams: &[StreamId]) -> Result<Vec<(StreamId, Version)>, ReadError> {
         self.0.versions(streams).await
+    }
+
+    /// The events of one correlation in these transactions, in the order of the log, at most `limit` (1..=10,000).
+    /// `categories` are all that the log may hold.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn correlated(
+        &self,
+        transactions: &[TxId],
+        correlation: Uuid,
+        categories: &[Category],
+        limit: usize,
+    ) -> Result<Vec<Recorded>, ReadError> {
+        self.0.correlated(transactions, correlation, categories, limit).await
     }
 
     /// How many transactions wait to be published, and since when the oldest does.

@@ -99,8 +99,63 @@ impl Addresses {
     /// False when the process is surely gone. Systems without `/proc` cannot be sure.
     #[must_use]
     pub fn may_be_alive(&self) -> bool {
-        !Path::new("/proc/self").exists() || Path::new("/proc").join(self.pid.to_string()).exists()
+        may_be_alive(self.pid)
     }
+}
+
+/// A `farmera up` that has taken its ports and is not ready yet. Known from a file beside the state folder, which may
+/// not be there yet or be wiped meanwhile.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Starting {
+    /// The process.
+    pub pid: u32,
+    /// Its gRPC servers to be.
+    pub endpoints: Endpoints,
+    /// Its admin port to be.
+    pub admin: String,
+}
+
+/// As long as it lives, others are told that this process is starting.
+#[derive(Debug)]
+pub struct StartingNotice(PathBuf);
+
+impl Starting {
+    /// Tells others, until the notice is dropped.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn tell(&self, state: &Path) -> io::Result<StartingNotice> {
+        let file = Self::file(state);
+        if let Some(folder) = file.parent() {
+            fs::create_dir_all(folder)?;
+        }
+        fs::write(&file, serde_json::to_vec_pretty(self).map_err(io::Error::from)?)?;
+        Ok(StartingNotice(file))
+    }
+
+    /// The `farmera up` that is starting on `state`, if there is one and its process is alive.
+    #[must_use]
+    pub fn load(state: &Path) -> Option<Self> {
+        let starting: Self = serde_json::from_slice(&fs::read(Self::file(state)).ok()?).ok()?;
+        Some(starting).filter(|starting| may_be_alive(starting.pid))
+    }
+
+    fn file(state: &Path) -> PathBuf {
+        let mut name = state.file_name().unwrap_or_default().to_owned();
+        name.push(".starting.json");
+        state.with_file_name(name)
+    }
+}
+
+impl Drop for StartingNotice {
+    fn drop(&mut self) {
+        drop(fs::remove_file(&self.0));
+    }
+}
+
+/// False when the process is surely gone. Systems without `/proc` cannot be sure.
+fn may_be_alive(pid: u32) -> bool {
+    !Path::new("/proc/self").exists() || Path::new("/proc").join(pid.to_string()).exists()
 }
 
 /// The state folder of `farmera up` when none is given.
@@ -148,8 +203,19 @@ impl Target {
     /// Where the services are: as given, else as the running `farmera up` wrote, else the default ports.
     ///
     /// # Errors
-    /// [`Failure::Unavailable`] when the caller names a state folder on which nothing runs.
+    /// [`Failure::Unavailable`] when the caller names a state folder on which nothing runs, or names nothing and the
+    /// `farmera up` that is meant is not ready yet: its catalogue may be half there.
     pub fn endpoints(&self) -> Result<Endpoints, Failure> {
+        let urls = [&self.orders_url, &self.products_url, &self.payment_url, &self.notification_url];
+        let state = self.target_state.clone().unwrap_or_else(default_state);
+        if let Some(starting) = Starting::load(&state).filter(|_| urls.iter().all(|url| url.is_none())) {
+            return Err(Failure::Unavailable(format!(
+                "`farmera up` (process {}) is starting: its services, or their catalogue, are not there yet; try again \
+                 when it has printed `{}`",
+                starting.pid,
+                crate::up::READY
+            )));
+        }
         let known = match (self.running_up(), &self.target_state) {
             (Some(addresses), _) => addresses.endpoints,
             (None, None) => Endpoints::default(),
@@ -175,6 +241,22 @@ mod tests {
     fn a_url_that_is_given_wins_over_what_is_known() {
         let target = Target { orders_url: Some("http://o:1".to_owned()), ..Target::default() };
         assert_eq!(target.endpoints().unwrap().orders, "http://o:1");
+    }
+
+    #[test]
+    fn whoever_comes_before_it_is_ready_is_told_to_wait_and_not_what_is_half_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = folder.path().join("up");
+        let starting = Starting { pid: std::process::id(), endpoints: Endpoints::default(), admin: String::new() };
+        let target = Target { target_state: Some(state.clone()), ..Target::default() };
+        let notice = starting.tell(&state).unwrap();
+        let told = target.endpoints().unwrap_err();
+        assert!(matches!(&told, Failure::Unavailable(why) if why.contains("is starting")), "{told:?}");
+        drop(notice);
+        assert_eq!(Starting::load(&state), None);
+        // A process that died while it was starting starts no more.
+        std::mem::forget(Starting { pid: u32::MAX, ..starting }.tell(&state).unwrap());
+        assert_eq!(Starting::load(&state), None);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::addresses::{self, Addresses};
+use crate::addresses::{self, Addresses, Endpoints, Starting};
 use crate::failure::Failure;
 use crate::host::ADMIN_ADDRESS;
 use crate::output::{self, Paint};
@@ -59,7 +59,7 @@ pub async fn command(arguments: Arguments) -> Result<(), Failure> {
     let running = Addresses::load(&state).filter(Addresses::may_be_alive);
     let mut lines = programs();
     lines.push(state_folder(&state));
-    lines.extend(ports(running.as_ref()));
+    lines.extend(ports(running.as_ref(), Starting::load(&state).as_ref()));
     lines.extend(running_up(running.as_ref()).await);
     lines.extend(environment(&Env::of_process()).await);
     let paint = Paint::of_stdout();
@@ -103,18 +103,20 @@ fn state_folder(state: &std::path::Path) -> Line {
     }
 }
 
-fn ports(running: Option<&Addresses>) -> Vec<Line> {
+fn ports(running: Option<&Addresses>, starting: Option<&Starting>) -> Vec<Line> {
     let wanted = SERVICES.iter().map(|service| (service.name, service.default_port));
     let wanted = wanted.chain([("admin", ADMIN_ADDRESS.port())]);
     let line = |(name, port): (&str, u16)| {
         let title = format!("port {port} ({name})");
-        let ours = running.is_some_and(|up| {
-            let urls =
-                [&up.endpoints.orders, &up.endpoints.products, &up.endpoints.payment, &up.endpoints.notification];
-            urls.into_iter().chain([&up.admin]).any(|url| url.ends_with(&format!(":{port}")))
-        });
+        let has = |endpoints: &Endpoints, admin: &String| {
+            let urls = [&endpoints.orders, &endpoints.products, &endpoints.payment, &endpoints.notification];
+            urls.into_iter().chain([admin]).any(|url| url.ends_with(&format!(":{port}")))
+        };
+        let ours = running.is_some_and(|up| has(&up.endpoints, &up.admin));
+        let soon = starting.is_some_and(|up| has(&up.endpoints, &up.admin));
         match TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port))) {
             Ok(_) => Line::ok(title, "free"),
+            Err(_) if soon => Line::ok(title, "taken by the `farmera up` that is starting"),
             Err(_) if ours => Line::ok(title, "served by the running `farmera up`"),
             Err(error) => {
                 let remedy = format!(

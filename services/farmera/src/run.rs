@@ -27,9 +27,10 @@ Environment (FARMERA_<SERVICE>__<KEY> for one service, FARMERA_<KEY> for all; se
   DATABASE_CONNECTIONS_MAX  connections to the database at most (default 8)
   DRAIN_LIMIT_MS            time for work in flight at the end (default 10000)
   FARMERA_ADMIN_ADDRESS     /livez, /readyz, /metrics of the process (default 127.0.0.1:9600)
-  orders:        PRODUCTS_URL (http://127.0.0.1:50051), PAYMENT_URL (http://127.0.0.1:50054), APPROVAL_ABOVE (100:
-                 operators' plans for more sagas need a second person), INVENTORY_TIMEOUT_MS (5000), PAYMENT_TIMEOUT_MS (10000),
-                 NOTIFICATION_TIMEOUT_MS (5000): part of the saga definitions, sagas in flight are pinned to them
+  orders:        PRODUCTS_URL (http://127.0.0.1:50051), PAYMENT_URL (http://127.0.0.1:50054), NOTIFICATION_URL
+                 (http://127.0.0.1:50055), APPROVAL_ABOVE (100: operators' plans for more sagas need a second person),
+                 INVENTORY_TIMEOUT_MS (5000), PAYMENT_TIMEOUT_MS (10000), NOTIFICATION_TIMEOUT_MS (5000): part of the
+                 saga definitions, sagas in flight are pinned to them
   products:      STOCK_LOW_THRESHOLD (10), CATALOGUE_CACHE_MS (100)
   payment:       PROVIDER_TIMEOUT_MS (2000), PROVIDER_TRIES_MAX (4), PROVIDER_CONCURRENCY_MAX (2048),
                  PROVIDER_URL (absent: the sandbox in this process, with SANDBOX_LATENCY_MS (0) and

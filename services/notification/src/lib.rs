@@ -25,6 +25,7 @@ pub mod templates;
 use std::sync::{Arc, Mutex};
 
 use chassis::config::ConfigError;
+use chassis::correlation::Correlated;
 use chassis::grpc::MESSAGE_BYTES_MAX;
 use chassis::projection::Projection;
 use chassis::reactor::ConsumerSpec;
@@ -122,7 +123,8 @@ pub async fn run(config: Config, listener: TcpListener, around: Surroundings) ->
     };
     let mut routes = RoutesBuilder::default();
     routes.add_service(NotificationServiceServer::new(edge).max_decoding_message_size(MESSAGE_BYTES_MAX));
-    Ok(service.serve(listener, routes, &[SERVICE_NAME]).await)
+    routes.add_service(Correlated::serve(&service, status::DOMAIN, STREAMS, messages::about_order));
+    Ok(service.serve(listener, routes, &[SERVICE_NAME, chassis::correlation::SERVICE]).await)
 }
 
 /// Opens the way out for mails; `name` is that of a new mailbox file.

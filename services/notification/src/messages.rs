@@ -3,20 +3,22 @@
 use std::sync::Arc;
 
 use chassis::envelope::{Incoming, Outgoing};
-use eventstore::{Category, DecodeError, DomainEvent as _, Recorded, derived_id};
+use eventstore::{Category, DecodeError, DomainEvent as _, Recorded, StreamId, derived_id};
 use farmera_proto::notification::v1 as pb;
 use farmera_proto::orders::v1::{self as orders, notification_requested};
 use farmera_proto::products::v1 as products;
 use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
-use crate::domain::{FailureNews, FarmShare, Line, News, NotificationEvent, OrderNews, StockNews, Subject};
+use crate::domain::{
+    FailureNews, FarmShare, Kind, Line, News, Notification, NotificationEvent, OrderNews, StockNews, Subject,
+};
 use eventstore::Aggregate as _;
 
 /// This service as a CloudEvents source.
 pub const SOURCE: &str = "/farmera/notification";
 /// What the relay may tell about.
-pub const CATEGORIES: &[Category] = &[crate::domain::Notification::CATEGORY];
+pub const CATEGORIES: &[Category] = &[Notification::CATEGORY];
 
 /// The saga asks.
 pub const REQUESTED: &str = "farmera.orders.notification_requested";
@@ -169,6 +171,13 @@ fn clean(text: &str, max: usize) -> String {
     text.trim().chars().take(max).map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
+/// The notifications that there may be about an order.
+#[must_use]
+pub fn about_order(order_id: Uuid) -> Vec<StreamId> {
+    let kinds = [Kind::OrderCompleted, Kind::OrderRefunded, Kind::OrderFailed, Kind::OrderCancelled];
+    kinds.map(|kind| Notification::stream(id_of(Subject { id: order_id, kind }))).into()
+}
+
 /// What others hear of a stored event.
 ///
 /// # Errors
@@ -223,7 +232,6 @@ fn json<T: serde::Serialize>(message: &T) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::Kind;
 
     fn incoming(subject: &str, body: &str) -> Incoming {
         Incoming {

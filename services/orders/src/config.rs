@@ -15,6 +15,8 @@ pub struct Config {
     pub products_url: String,
     /// Where payment answers queries.
     pub payment_url: String,
+    /// Where notification answers queries.
+    pub notification_url: String,
     /// How long participants are waited for.
     pub patience: Patience,
     /// Operators' plans for more sagas than this need a second person's approval.
@@ -26,9 +28,9 @@ const APPROVAL_ABOVE: u32 = 100;
 
 impl Config {
     /// Reads `FARMERA_ORDERS__…`: what every service needs, `PRODUCTS_URL` (http://127.0.0.1:50051), `PAYMENT_URL`
-    /// (http://127.0.0.1:50054), and the patience with
-    /// participants `INVENTORY_TIMEOUT_MS`, `PAYMENT_TIMEOUT_MS`, `NOTIFICATION_TIMEOUT_MS`. `APPROVAL_ABOVE`: operators' plans for more
-    /// sagas than this (100) need a second person's approval.
+    /// (http://127.0.0.1:50054), `NOTIFICATION_URL` (http://127.0.0.1:50055), and the patience with participants
+    /// `INVENTORY_TIMEOUT_MS`, `PAYMENT_TIMEOUT_MS`, `NOTIFICATION_TIMEOUT_MS`. `APPROVAL_ABOVE`: operators' plans for
+    /// more sagas than this (100) need a second person's approval.
     ///
     /// # Errors
     /// [`ConfigError`] names the variable.
@@ -47,6 +49,11 @@ impl Config {
                 "PAYMENT_URL",
                 "http://127.0.0.1:50054".to_owned(),
                 "an address such as http://host:50054",
+            )?,
+            notification_url: env.value(
+                "NOTIFICATION_URL",
+                "http://127.0.0.1:50055".to_owned(),
+                "an address such as http://host:50055",
             )?,
             approval_above: env.value("APPROVAL_ABOVE", APPROVAL_ABOVE, "a number of sagas")?,
             patience: Patience {

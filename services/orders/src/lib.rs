@@ -140,6 +140,8 @@ pub async fn run(config: Config, listener: TcpListener, around: Surroundings) ->
         .map_err(|error| StartError::Peer(format!("PRODUCTS_URL cannot be used: {error}")))?;
     let payment = chassis::grpc::channel(&config.payment_url)
         .map_err(|error| StartError::Peer(format!("PAYMENT_URL cannot be used: {error}")))?;
+    let notification = chassis::grpc::channel(&config.notification_url)
+        .map_err(|error| StartError::Peer(format!("NOTIFICATION_URL cannot be used: {error}")))?;
     let mut service = Service::start(Schema::new(NAME, &migrator()), &config.common, around).await?;
     compare_definitions(&service, &library).await?;
     let (prices, asking) = Prices::new(products.clone());
@@ -187,9 +189,10 @@ pub async fn run(config: Config, listener: TcpListener, around: Surroundings) ->
     routes
         .add_service(OrdersServiceServer::new(edge).max_decoding_message_size(bytes_max))
         .add_service(OrdersQueryServiceServer::new(grpc::Queries(reads.clone())));
+    let participants = grpc::Participants::new(products.clone(), payment.clone(), notification);
     let ledgers = operations::reconcile::Ledgers::new(payment, products);
-    let operating =
-        grpc::Operating { reads, sagas, library, worker, ledgers, holds, approval_above: config.approval_above };
+    let approval_above = config.approval_above;
+    let operating = grpc::Operating { reads, sagas, library, worker, participants, ledgers, holds, approval_above };
     operating.serve(&mut service, &mut routes);
     Ok(service.serve(listener, routes, SERVICES).await)
 }

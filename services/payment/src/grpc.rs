@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use chassis::projection::until_current;
+use chassis::scan::LogScan;
 use chassis::{page, problem::Violations};
 use eventstore::{Aggregate as _, EventStore, Version};
 use farmera_proto::payment::v1 as pb;
@@ -13,11 +15,13 @@ use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
 use crate::domain::{Payment, Reference};
-use crate::projections::payments::PaymentList;
+use crate::projections::payments::{PaymentList, PaymentProjection};
 use crate::provider::PaymentProvider;
 use crate::status::{DOMAIN, Unreadable};
 use crate::view;
 
+/// A ledger is as of the question: so long it waits for its read model.
+const CURRENT_WITHIN: Duration = Duration::from_secs(4);
 const READ_DEADLINE: Duration = Duration::from_secs(5);
 const EVENTS_MAX: usize = 10_000;
 const ORDERS_MAX: usize = 500;
@@ -26,6 +30,7 @@ const ORDERS_MAX: usize = 500;
 #[derive(Clone)]
 pub struct Questions {
     store: Arc<dyn EventStore>,
+    scan: LogScan,
     payments: PaymentList,
     provider: Arc<dyn PaymentProvider>,
 }
@@ -33,8 +38,13 @@ pub struct Questions {
 impl Questions {
     /// Answers from the log, the read model and the provider's books.
     #[must_use]
-    pub fn new(store: Arc<dyn EventStore>, payments: PaymentList, provider: Arc<dyn PaymentProvider>) -> Self {
-        Self { store, payments, provider }
+    pub fn new(
+        store: Arc<dyn EventStore>,
+        scan: LogScan,
+        payments: PaymentList,
+        provider: Arc<dyn PaymentProvider>,
+    ) -> Self {
+        Self { store, scan, payments, provider }
     }
 
     /// From the log itself: as of now.
@@ -118,8 +128,14 @@ impl PaymentQueryService for Questions {
         let size = page::size(&mut violations, request.page_size);
         let after = page::key(&mut violations, QUESTION, &request.page_token);
         violations.finish(DOMAIN)?;
+        let is_first = after.is_none();
         let after = after.and_then(|key| key.parse().ok()).unwrap_or_default();
-        let read = async { Ok(self.payments.page(after, None, one_more(size)).await?) };
+        let read = async {
+            if is_first {
+                until_current(&PaymentProjection, self.payments.pool(), &self.scan, CURRENT_WITHIN).await?;
+            }
+            Ok(self.payments.page(after, None, one_more(size)).await?)
+        };
         let mut payments = within(read).await?;
         let next_page_token = cut(&mut payments, size, QUESTION, |last| last.id.clone());
         Ok(Response::new(pb::ListLedgerResponse { payments, next_page_token }))

@@ -30,6 +30,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chassis::config::Common;
+use chassis::correlation::Correlated;
 use chassis::database::{self, ServerLimits};
 use chassis::projection::Projection;
 use chassis::relay::RelaySpec;
@@ -63,7 +64,8 @@ pub const DEFAULT_PORT: u16 = 50_054;
 /// Every kind of stream in its log.
 pub const STREAMS: &[StreamKind] = &[StreamKind::of::<Payment>()];
 
-const SERVICES: &[&str] = &["farmera.payment.v1.PaymentService", "farmera.payment.v1.PaymentQueryService"];
+const SERVICES: &[&str] =
+    &["farmera.payment.v1.PaymentService", "farmera.payment.v1.PaymentQueryService", chassis::correlation::SERVICE];
 const CATEGORIES: &[Category] = &[Payment::CATEGORY];
 /// What this service tells the world.
 pub const RELAY: RelaySpec = RelaySpec {
@@ -105,11 +107,13 @@ pub async fn run(config: Config, listener: TcpListener, around: Surroundings) ->
     let clock = Arc::clone(&service.clock);
     service.react(messages::CONSUMER, Arc::new(Orders::new(settler, relay, clock)));
 
-    let questions = Questions::new(Arc::clone(&service.store), PaymentList::new(service.pool.clone()), provider);
+    let payments = PaymentList::new(service.pool.clone());
+    let questions = Questions::new(Arc::clone(&service.store), service.scan.clone(), payments, provider);
     let mut routes = RoutesBuilder::default();
     let limit = chassis::grpc::MESSAGE_BYTES_MAX;
     routes.add_service(PaymentServiceServer::new(questions.clone()).max_decoding_message_size(limit));
     routes.add_service(PaymentQueryServiceServer::new(questions).max_decoding_message_size(limit));
+    routes.add_service(Correlated::serve(&service, status::DOMAIN, STREAMS, |id| vec![Payment::stream(id)]));
     Ok(service.serve(listener, routes, SERVICES).await)
 }
 

@@ -1,6 +1,7 @@
 //! Errors at the edge. Payment takes no commands there: what can go wrong is reading.
 
 use chassis::problem::{self, Problem};
+use chassis::projection::NotCurrent;
 use eventstore::{DecodeError, ReadError};
 use tonic::{Code, Status};
 use tracing::error;
@@ -26,6 +27,9 @@ pub enum Unreadable {
     /// The read model does not answer.
     #[error("the list of payments cannot be read")]
     View(#[from] sqlx::Error),
+    /// The read model is not as of now.
+    #[error("the list of payments is not as of now")]
+    Current(#[from] NotCurrent),
     /// The provider does not answer.
     #[error("the provider's books cannot be read")]
     Provider(#[from] ProviderError),
@@ -41,6 +45,7 @@ impl From<Unreadable> for Status {
             other @ (Unreadable::NotFound(_)
             | Unreadable::Log(_)
             | Unreadable::View(_)
+            | Unreadable::Current(_)
             | Unreadable::Provider(_)
             | Unreadable::Late) => other,
         };
@@ -49,7 +54,10 @@ impl From<Unreadable> for Status {
                 let message = format!("there is no payment {id}: check the id, or list the payments of its order");
                 Problem::new(Code::NotFound, "PAYMENT_NOT_FOUND", message).with("payment_id", id).into_status(DOMAIN)
             }
-            Unreadable::Log(ReadError::Unavailable(_)) | Unreadable::View(_) | Unreadable::Late => {
+            Unreadable::Log(ReadError::Unavailable(_))
+            | Unreadable::View(_)
+            | Unreadable::Current(_)
+            | Unreadable::Late => {
                 error!(error = &unreadable as &dyn std::error::Error, "a question has no answer");
                 problem::unavailable(DOMAIN, "the database does not answer; try again")
             }

@@ -18,12 +18,13 @@ mod tests;
 
 use std::sync::Arc;
 
+use chassis::correlation::Correlated;
 use chassis::grpc::MESSAGE_BYTES_MAX;
 use chassis::projection::Projection;
 use chassis::relay::RelaySpec;
 use chassis::schema::Schema;
 use chassis::service::{Service, StartError, Surroundings};
-use eventstore::StreamKind;
+use eventstore::{Aggregate as _, StreamKind};
 use farmera_proto::products::v1::products_query_service_server::ProductsQueryServiceServer;
 use farmera_proto::products::v1::products_service_server::ProductsServiceServer;
 use sqlx::migrate::Migrator;
@@ -32,6 +33,7 @@ use tonic::service::RoutesBuilder;
 
 pub use config::Config;
 use consumer::Consumer;
+use domain::Reservation;
 use grpc::{Edge, Query};
 use handler::ProductsHandler;
 use projections::{Catalogue, CatalogueProjection};
@@ -42,7 +44,7 @@ pub const NAME: &str = "products";
 pub const DEFAULT_PORT: u16 = 50051;
 /// Every kind of stream in its log.
 pub const STREAMS: &[StreamKind] =
-    &[StreamKind::of::<domain::Farm>(), StreamKind::of::<domain::Product>(), StreamKind::of::<domain::Reservation>()];
+    &[StreamKind::of::<domain::Farm>(), StreamKind::of::<domain::Product>(), StreamKind::of::<Reservation>()];
 
 /// What this service tells the world.
 pub const RELAY: RelaySpec = RelaySpec {
@@ -87,6 +89,7 @@ pub async fn run(config: Config, listener: TcpListener, around: Surroundings) ->
     let mut routes = RoutesBuilder::default();
     routes
         .add_service(ProductsServiceServer::new(edge).max_decoding_message_size(MESSAGE_BYTES_MAX))
-        .add_service(ProductsQueryServiceServer::new(query).max_decoding_message_size(MESSAGE_BYTES_MAX));
+        .add_service(ProductsQueryServiceServer::new(query).max_decoding_message_size(MESSAGE_BYTES_MAX))
+        .add_service(Correlated::serve(&service, status::DOMAIN, STREAMS, |id| vec![Reservation::stream(id)]));
     Ok(service.serve(listener, routes, grpc::NAMES).await)
 }

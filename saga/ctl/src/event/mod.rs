@@ -36,7 +36,7 @@ pub enum Command {
     },
     /// Print one event whole.
     Get {
-        /// Its place, such as saga/ID@7; or its id, for which the whole log is looked through.
+        /// Its place, such as saga/ID@7; or its id, for which the log is looked through.
         event: String,
     },
     /// Print events of the past that match.

@@ -2,9 +2,11 @@
 //!
 //! * [`table`]: tables for people;
 //! * [`words`]: ages, amounts and the like;
-//! * [`paint`]: colours, where they make sense.
+//! * [`paint`]: colours, where they make sense;
+//! * [`screen`]: a terminal's screen.
 
 pub mod paint;
+pub mod screen;
 pub mod table;
 pub mod words;
 
@@ -16,6 +18,7 @@ use serde::Serialize;
 
 use crate::failure::Failure;
 use paint::{Paint, Tone};
+use screen::Frame;
 use table::{Cell, Column, Table};
 
 /// The form of an answer.
@@ -56,13 +59,15 @@ pub struct Out {
     pub paint: Paint,
     /// The moment from which ages are counted.
     pub now: DateTime<Utc>,
+    /// Lines that are gathered to be shown at once.
+    frame: Option<Frame>,
     sink: Box<dyn Write + Send>,
 }
 
 impl Out {
     /// Answers go to `sink`.
     pub fn new(format: Format, paint: Paint, now: DateTime<Utc>, sink: impl Write + Send + 'static) -> Self {
-        Self { format, paint, now, sink: Box::new(BufWriter::new(sink)) }
+        Self { format, paint, now, frame: None, sink: Box::new(BufWriter::new(sink)) }
     }
 
     /// Answers go to standard output: at once where a person looks, in large pieces where a program reads.
@@ -71,7 +76,7 @@ impl Out {
         let out = std::io::stdout();
         let sink: Box<dyn Write + Send> =
             if out.is_terminal() { Box::new(LineWriter::new(out)) } else { Box::new(BufWriter::new(out)) };
-        Self { format, paint, now, sink }
+        Self { format, paint, now, frame: None, sink }
     }
 
     /// True when a person reads tables.
@@ -88,15 +93,33 @@ impl Out {
     /// # Errors
     /// [`Failure::ReaderGone`], or [`Failure::Failed`] when the output cannot be written.
     pub fn line(&mut self, text: impl AsRef<str>) -> Result<(), Failure> {
+        if let Some(frame) = &mut self.frame {
+            frame.line(text.as_ref());
+            return Ok(());
+        }
         writeln!(self.sink, "{}", text.as_ref()).map_err(|error| unwritten(&error))
     }
 
-    /// Begins a new screen.
+    /// True when a person reads tables on a terminal.
+    #[must_use]
+    pub fn is_on_terminal(&self) -> bool {
+        self.is_for_people() && std::io::stdout().is_terminal()
+    }
+
+    /// Gathers what is written from now on to one frame of a screen.
+    pub fn begin_frame(&mut self) {
+        self.frame = Some(Frame::default());
+    }
+
+    /// Writes the frame, if there is one, and everything else out.
     ///
     /// # Errors
     /// As [`Out::line`].
-    pub fn clear(&mut self) -> Result<(), Failure> {
-        write!(self.sink, "\u{1b}[H\u{1b}[2J").map_err(|error| unwritten(&error))
+    pub fn end_frame(&mut self) -> Result<(), Failure> {
+        if let Some(frame) = self.frame.take() {
+            write!(self.sink, "{}", frame.whole()).map_err(|error| unwritten(&error))?;
+        }
+        self.flush()
     }
 
     /// Writes everything out.
@@ -112,6 +135,9 @@ impl Out {
     /// # Errors
     /// As [`Out::line`].
     pub fn tell(&mut self, text: impl AsRef<str>) -> Result<(), Failure> {
+        if self.frame.is_some() {
+            return self.line(words::harmless_lines(text.as_ref()));
+        }
         self.flush()?;
         tell(text);
         Ok(())

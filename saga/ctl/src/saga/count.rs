@@ -90,13 +90,7 @@ impl Listed for Group {
 pub async fn command(count: Count, session: &mut Session) -> Result<(), Failure> {
     let server = session.server()?;
     let Some(interval) = count.watch else { return once(&count, &server, session).await };
-    loop {
-        watching::begin(session)?;
-        once(&count, &server, session).await?;
-        if !watching::pause(interval, session).await {
-            return Ok(());
-        }
-    }
+    watching::again(interval, session, async |session| once(&count, &server, session).await).await
 }
 
 async fn once(count: &Count, server: &Server, session: &mut Session) -> Result<(), Failure> {

@@ -13,7 +13,7 @@ use crate::failure::Failure;
 use crate::output::paint::Tone;
 use crate::output::table::{Cell, Column};
 use crate::output::words::{age, amount, grouped, or_dash, parse_length, time};
-use crate::output::{Listed, Listing, tell};
+use crate::output::{Listed, Listing};
 use crate::session::Session;
 
 use super::state::{is_over, state_name, state_tone, step_name};
@@ -122,13 +122,7 @@ pub fn rest(limit: usize, had: usize) -> i32 {
 pub async fn command(list: List, session: &mut Session) -> Result<(), Failure> {
     let server = session.server()?;
     let Some(interval) = list.watch else { return once(&list, &server, session).await };
-    loop {
-        watching::begin(session)?;
-        once(&list, &server, session).await?;
-        if !watching::pause(interval, session).await {
-            return Ok(());
-        }
-    }
+    watching::again(interval, session, async |session| once(&list, &server, session).await).await
 }
 
 async fn once(list: &List, server: &Server, session: &mut Session) -> Result<(), Failure> {
@@ -154,7 +148,7 @@ async fn once(list: &List, server: &Server, session: &mut Session) -> Result<(),
     if session.out.is_for_people() {
         let request = pb::CountSagasRequest { query: list.query.clone(), group_by: GroupBy::State.into() };
         let counted = server.ask_for(&list.query, server.sagas().count_sagas(request)).await?;
-        tell(footer(shown, &counted, list.query.is_empty()));
+        session.out.tell(footer(shown, &counted, list.query.is_empty()))?;
     }
     Ok(())
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use chassis::config::Env;
 use farmera_local::Servers;
 
-use crate::addresses::{self, Addresses, Endpoints};
+use crate::addresses::{self, Addresses, Endpoints, Starting};
 use crate::clients::Clients;
 use crate::failure::Failure;
 use crate::host::{self, Host};
@@ -83,6 +83,15 @@ impl Stack {
     pub async fn start(options: Options) -> Result<Self, Failure> {
         let env = ground::environment(&options.variables);
         let listeners = Listeners::bind(&options, &env).await?;
+        let starting = Starting {
+            pid: std::process::id(),
+            endpoints: listeners.endpoints.clone(),
+            admin: listeners.admin_url.clone(),
+        };
+        // Taken back when this function ends, well or not.
+        let notice = starting.tell(&options.state);
+        let _notice =
+            notice.map_err(|error| Failure::Setup(format!("cannot write beside the state folder: {error}")))?;
         let progress = options.progress;
         let (servers, postgres) = timed(progress, ground::start(&options)).await?;
         let () = timed(progress, ground::migrate(&servers)).await?;

@@ -130,7 +130,7 @@ pub async fn count(
     violations.finish(DOMAIN)?;
     let group_by = group_by.unwrap_or(GroupBy::Unspecified);
     let asked = query(&request.query)?;
-    let counted = list.count(&asked, group_by == GroupBy::Saga, now).await?;
+    let counted = list.count(&asked, now).await?;
     Ok(grouped(&counted, group_by))
 }
 

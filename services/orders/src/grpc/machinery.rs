@@ -87,7 +87,7 @@ impl Machinery {
 
     async fn group(&self, group: LetterGroup) -> Result<pb::group_dead_letters_response::Group, Status> {
         let sagas: Vec<Uuid> = group.sagas.iter().copied().take(SAGAS_MAX).collect();
-        let counted = self.list.count(&Query::Is(Condition::Id(sagas)), false, self.clock.now()).await?;
+        let counted = self.list.count(&Query::Is(Condition::Id(sagas)), self.clock.now()).await?;
         let mut words = group.subject.split('.').skip(1);
         let (participant, message) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
         Ok(pb::group_dead_letters_response::Group {

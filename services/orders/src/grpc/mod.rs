@@ -20,3 +20,5 @@ pub use operating::Operating;
 pub use operator::Operator;
 pub use queries::Queries;
 pub use reads::Reads;
+pub use replay::Replay;
+pub use trace::Participants;

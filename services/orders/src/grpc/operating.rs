@@ -13,12 +13,12 @@ use saga::Library;
 use saga_runtime::HoldsInForce;
 use tonic::service::RoutesBuilder;
 
-use super::Reads;
 use super::events::Events;
 use super::machinery::Machinery;
 use super::operator::Operator;
 use super::replay::Replay;
 use super::sagas::Sagas;
+use super::{Participants, Reads};
 use crate::handler::OrdersHandler;
 use crate::operations::check::Checker;
 use crate::operations::jobs::{Hands, OperationBook, Runner};
@@ -39,6 +39,8 @@ pub struct Operating {
     pub library: Arc<Library<OrderProcess>>,
     /// Where acts go.
     pub worker: WorkerHandle<OrdersHandler>,
+    /// Who is asked what they did for a saga.
+    pub participants: Participants,
     /// Where ledgers are asked for.
     pub ledgers: Ledgers,
     /// What is held.
@@ -60,10 +62,11 @@ impl Operating {
             holds: self.holds.clone(),
         };
         let runner = Runner::new(operations.clone(), hands).run(shutdown.clone());
-        let reconciliation = Reconciliation { ledgers: self.ledgers, pool: pool.clone() };
+        let reconciliation = Reconciliation { ledgers: self.ledgers, pool: pool.clone(), scan: service.scan.clone() };
         let looking = reconciliation.clone().look_now_and_then(Arc::clone(clock), shutdown.clone());
         let sagas = Sagas {
             reads: self.reads,
+            participants: self.participants,
             list: self.sagas.clone(),
             library: Arc::clone(library),
             holds: self.holds.clone(),

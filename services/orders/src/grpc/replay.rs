@@ -108,7 +108,7 @@ impl ReplayService for Replay {
             shutdown: self.shutdown.clone(),
             category: request.category,
             told_max: u64::from(told_max),
-            after: ScanPlace::before(Uuid::nil()),
+            ahead: None,
             rest: Vec::new(),
             begun: Instant::now(),
             word: pb::ReplayCheckResponse::default(),
@@ -149,7 +149,8 @@ struct Check {
     shutdown: Shutdown,
     category: String,
     told_max: u64,
-    after: ScanPlace,
+    /// The next page: it is read while the one before is folded.
+    ahead: Option<Vec<Recorded>>,
     /// The events of the last stream that was read: it may go on in the next page.
     rest: Vec<Recorded>,
     begun: Instant,
@@ -161,13 +162,32 @@ impl Check {
         if self.shutdown.is_triggered() {
             return Err(problem::unavailable(DOMAIN, "the service is stopping; check again"));
         }
-        let categories: Vec<Category> = crate::STREAMS.iter().map(|kind| kind.category).collect();
-        let page = self.scan.page(&self.after, &categories, PAGE).await.map_err(unreadable)?;
-        let done = page.len() < PAGE;
-        if let Some(last) = page.last() {
-            self.after = ScanPlace::after(last);
-        }
+        let page = match self.ahead.take() {
+            Some(page) => page,
+            None => read(&self.scan, &ScanPlace::before(Uuid::nil())).await?,
+        };
+        let next = page.last().filter(|_| page.len() >= PAGE).map(ScanPlace::after);
+        let done = next.is_none();
         self.word.events += page.len() as u64;
+        let events = self.complete(page, done);
+        self.word.streams += events.chunk_by(|one, next| one.stream == next.stream).count() as u64;
+        let ahead = async {
+            match &next {
+                Some(after) => read(&self.scan, after).await.map(Some),
+                None => Ok(None),
+            }
+        };
+        let (findings, ahead) = tokio::try_join!(self.checker.check(events, self.clock.now()), ahead)?;
+        self.ahead = ahead;
+        let told = usize::try_from(self.told_max.saturating_sub(self.word.findings_total)).unwrap_or(usize::MAX);
+        self.word.findings_total += findings.len() as u64;
+        let findings: Vec<Finding> = findings.into_iter().take(told).collect();
+        let elapsed = Some(duration(self.begun.elapsed()));
+        Ok(pb::ReplayCheckResponse { elapsed, findings, done, ..self.word.clone() })
+    }
+
+    /// The streams that are known to their ends, of this page and what was left of the one before, each in one piece.
+    fn complete(&mut self, page: Vec<Recorded>, done: bool) -> Vec<Recorded> {
         let mut events = std::mem::take(&mut self.rest);
         events.extend(page);
         if !done {
@@ -179,12 +199,11 @@ impl Check {
         // Streams of different kinds may share an id: each by itself, then.
         events.sort_by_key(|event| (event.stream, event.version));
         events.retain(|event| self.category.is_empty() || event.stream.category.as_str() == self.category);
-        self.word.streams += events.chunk_by(|one, next| one.stream == next.stream).count() as u64;
-        let findings = self.checker.check(&events, self.clock.now()).await?;
-        let told = usize::try_from(self.told_max.saturating_sub(self.word.findings_total)).unwrap_or(usize::MAX);
-        self.word.findings_total += findings.len() as u64;
-        let findings: Vec<Finding> = findings.into_iter().take(told).collect();
-        let elapsed = Some(duration(self.begun.elapsed()));
-        Ok(pb::ReplayCheckResponse { elapsed, findings, done, ..self.word.clone() })
+        events
     }
+}
+
+async fn read(scan: &LogScan, after: &ScanPlace) -> Result<Vec<Recorded>, Status> {
+    let categories: Vec<Category> = crate::STREAMS.iter().map(|kind| kind.category).collect();
+    scan.page(after, &categories, PAGE).await.map_err(unreadable)
 }

@@ -28,6 +28,8 @@ use crate::status::DOMAIN;
 pub struct Sagas {
     /// Where single sagas come from.
     pub reads: Reads,
+    /// Who is asked what they did for a saga.
+    pub participants: trace::Participants,
     /// Where lists come from.
     pub list: SagaList,
     /// The definitions.
@@ -49,7 +51,7 @@ impl Sagas {
             Query::Is(Condition::State(crate::operations::query::States::OPEN)),
             Query::Is(Condition::Definition(vec![(id.name.to_string(), Some(id.version))])),
         ]);
-        let open = self.list.count(&of_it, true, self.clock.now()).await?;
+        let open = self.list.count(&of_it, self.clock.now()).await?;
         Ok(pb::Definition {
             name: id.name.to_string(),
             version: id.version,
@@ -71,7 +73,7 @@ impl Sagas {
             Query::Is(Condition::Step(vec![row.step.clone()])),
             Query::Is(Condition::Error(vec![row.error_code.clone()])),
         ]);
-        let counted = self.list.count(&alike, false, now).await?;
+        let counted = self.list.count(&alike, now).await?;
         let groups: Vec<_> = counted.0.iter().collect();
         Ok(pb::CountSagasResponse {
             count: groups.iter().map(|group| u64::try_from(group.count).unwrap_or(0)).sum(),
@@ -177,7 +179,7 @@ impl SagaQueryService for Sagas {
         &self,
         request: Request<pb::TraceSagaRequest>,
     ) -> Result<Response<pb::TraceSagaResponse>, Status> {
-        trace::trace(&self.reads, saga_id(&request.get_ref().saga_id)?).await.map(Response::new)
+        trace::trace(&self.reads, &self.participants, saga_id(&request.get_ref().saga_id)?).await.map(Response::new)
     }
 
     async fn list_definitions(
@@ -264,20 +266,5 @@ fn timeline(history: &History) -> Vec<pb::TimelineEntry> {
 /// A stored event in the contract's words.
 #[must_use]
 pub fn event(recorded: &Recorded) -> pb::Event {
-    pb::Event {
-        id: recorded.id.to_string(),
-        service: crate::NAME.to_owned(),
-        category: recorded.stream.category.to_string(),
-        stream_id: recorded.stream.id.to_string(),
-        version: recorded.version.get(),
-        r#type: recorded.type_name.clone(),
-        schema_version: recorded.schema_version.into(),
-        time: Some(recorded.time.into()),
-        correlation_id: recorded.cause.correlation.to_string(),
-        causation_id: recorded.cause.causation.to_string(),
-        actor: recorded.cause.actor.as_str().to_owned(),
-        trace: recorded.cause.trace.as_ref().map(|trace| trace.0.clone()).unwrap_or_default(),
-        payload_json: recorded.payload.clone(),
-        cursor: format!("{}/{}", recorded.cursor.tx.0, recorded.cursor.position),
-    }
+    chassis::correlation::event(crate::NAME, recorded)
 }

@@ -1,9 +1,11 @@
 //! Every stream folded with this program, and held against the read models.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
+use chassis::problem;
 use chrono::{DateTime, TimeDelta, Utc};
-use eventstore::{Aggregate as _, Recorded};
+use eventstore::{Aggregate as _, Category, DomainEvent as _, Recorded, Version};
 use farmera_proto::saga::v1 as pb;
 use pb::replay_check_response::Finding;
 use saga::{Library, Saga};
@@ -11,10 +13,11 @@ use sqlx::postgres::PgPool;
 use tonic::Status;
 use uuid::Uuid;
 
-use super::history::{History, state_of};
+use super::history::{Event, state_of};
 use crate::domain::Order;
 use crate::projections::rows;
-use crate::sagas::OrderProcess;
+use crate::sagas::{Holdings, OrderProcess};
+use crate::status::DOMAIN;
 use crate::view::View;
 
 /// A read model may be so far behind.
@@ -44,60 +47,34 @@ pub struct Checker {
     /// The read models.
     pub pool: PgPool,
     /// The definitions.
-    pub library: std::sync::Arc<Library<OrderProcess>>,
+    pub library: Arc<Library<OrderProcess>>,
 }
 
 impl Checker {
-    /// What is not as this program would have it in these streams, each with all its events, at `now`.
+    /// What is not as this program would have it in these streams, each with all its events, at `now`. Folding takes a
+    /// thread of its own: meanwhile the caller may read on, and the read models are asked.
     ///
     /// # Errors
     /// UNAVAILABLE.
-    pub async fn check(&self, events: &[Recorded], now: DateTime<Utc>) -> Result<Vec<Finding>, Status> {
-        let streams = events.chunk_by(|one, next| one.stream == next.stream);
-        let folded: Vec<Folded> = streams.filter_map(|stream| self.fold(stream)).collect();
-        let of = |category| folded.iter().filter(move |one| one.category == category).map(|one| one.id).collect();
-        let sagas = self.sagas(of(Saga::<OrderProcess>::CATEGORY.as_str())).await?;
-        let orders = self.orders(of(Order::CATEGORY.as_str())).await?;
+    pub async fn check(&self, events: Vec<Recorded>, now: DateTime<Utc>) -> Result<Vec<Finding>, Status> {
+        let of = |category: Category| {
+            let streams = events.chunk_by(|one, next| one.stream == next.stream);
+            let heads = streams.filter_map(<[Recorded]>::first).filter(move |head| head.stream.category == category);
+            heads.map(|head| head.stream.id).collect::<Vec<_>>()
+        };
+        let (sagas, orders) = (of(Saga::<OrderProcess>::CATEGORY), of(Order::CATEGORY));
+        let library = Arc::clone(&self.library);
+        let folding = tokio::task::spawn_blocking(move || {
+            let streams = events.chunk_by(|one, next| one.stream == next.stream);
+            streams.filter_map(|stream| fold(stream, &library)).collect::<Vec<_>>()
+        });
+        let folding = async { folding.await.map_err(|_| problem::internal(DOMAIN)) };
+        let (folded, sagas, orders) = tokio::try_join!(folding, self.sagas(sagas), self.orders(orders))?;
         let compare = |one: &Folded| {
             let is_order = one.category == Order::CATEGORY.as_str();
             compare(one, if is_order { orders.get(&one.id) } else { sagas.get(&one.id) }, now)
         };
         Ok(folded.iter().filter_map(compare).collect())
-    }
-
-    /// `None` for streams that no read model shows.
-    fn fold(&self, stream: &[Recorded]) -> Option<Folded> {
-        let (first, last) = (stream.first()?, stream.last()?);
-        let shown = if first.stream.category == Saga::<OrderProcess>::CATEGORY {
-            self.fold_saga(stream)
-        } else if first.stream.category == Order::CATEGORY {
-            fold_order(stream)
-        } else {
-            return None;
-        };
-        Some(Folded {
-            id: first.stream.id,
-            category: first.stream.category.as_str(),
-            version: i64::try_from(last.version.get()).unwrap_or(i64::MAX),
-            last: last.time,
-            shown,
-        })
-    }
-
-    fn fold_saga(&self, stream: &[Recorded]) -> Result<Shown, (&'static str, String)> {
-        let history = History::read(stream.to_vec()).map_err(|error| ("UNREADABLE", error.to_string()))?;
-        let Some(pinned) = history.saga.definition() else {
-            return Err(("UNREADABLE", "its history does not begin with a start".to_owned()));
-        };
-        if !history.saga.is_ended() {
-            self.library.pinned(pinned).map_err(|unknown| ("NO_DEFINITION", unknown.to_string()))?;
-        }
-        let held = history.holdings();
-        Ok(Shown {
-            version: i64::try_from(history.version().get()).unwrap_or(i64::MAX),
-            state: number(state_of(history.saga.status()).into()),
-            held: (held.authorized, held.captured, held.reserved),
-        })
     }
 
     async fn sagas(&self, ids: Vec<Uuid>) -> Result<HashMap<Uuid, Shown>, Status> {
@@ -127,6 +104,44 @@ impl Checker {
         .await?;
         Ok(found.into_iter().map(|(id, version, state)| (id, Shown { version, state, held: (0, 0, 0) })).collect())
     }
+}
+
+/// `None` for streams that no read model shows.
+fn fold(stream: &[Recorded], library: &Library<OrderProcess>) -> Option<Folded> {
+    let (first, last) = (stream.first()?, stream.last()?);
+    let shown = if first.stream.category == Saga::<OrderProcess>::CATEGORY {
+        fold_saga(stream, library)
+    } else if first.stream.category == Order::CATEGORY {
+        fold_order(stream)
+    } else {
+        return None;
+    };
+    Some(Folded {
+        id: first.stream.id,
+        category: first.stream.category.as_str(),
+        version: i64::try_from(last.version.get()).unwrap_or(i64::MAX),
+        last: last.time,
+        shown,
+    })
+}
+
+fn fold_saga(stream: &[Recorded], library: &Library<OrderProcess>) -> Result<Shown, (&'static str, String)> {
+    let events: Result<Vec<_>, _> = stream.iter().map(Event::from_recorded).collect();
+    let events = events.map_err(|error| ("UNREADABLE", error.to_string()))?;
+    let saga = events.iter().fold(Saga::default(), Saga::evolve);
+    let (Some(pinned), Some(order)) = (saga.definition(), saga.input()) else {
+        return Err(("UNREADABLE", "its history does not begin with a start".to_owned()));
+    };
+    if !saga.is_ended() {
+        library.pinned(pinned).map_err(|unknown| ("NO_DEFINITION", unknown.to_string()))?;
+    }
+    let held = Holdings::after(&events, order.facts.total, order.facts.units());
+    let version = stream.last().map_or(Version::NONE, |last| last.version);
+    Ok(Shown {
+        version: i64::try_from(version.get()).unwrap_or(i64::MAX),
+        state: number(state_of(saga.status()).into()),
+        held: (held.authorized, held.captured, held.reserved),
+    })
 }
 
 fn fold_order(stream: &[Recorded]) -> Result<Shown, (&'static str, String)> {

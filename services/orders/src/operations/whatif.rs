@@ -2,15 +2,15 @@
 //!
 //! What was recorded is taken as it is up to the place where the other policy would have decided otherwise. What comes
 //! after it was never recorded and is assumed, and every assumption is told: that undoing succeeds, and that a step which
-//! is asked once more is done at last. A longer timeout alone changes no ending here: the answers that would have come
-//! within it are not known.
+//! is asked once more is done at last. Under a longer timeout whoever ran out of time is waited for: an answer that was
+//! recorded within that time is taken, and where none was, that one comes and says yes is assumed.
 
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use farmera_proto::saga::v1 as pb;
 use pb::saga::State;
-use saga::{Definition, Kind};
+use saga::{Definition, Kind, NO_ANSWER};
 
 use super::history::{Event, History, state_of};
 use crate::sagas::{OrderProcess, PLACE_ORDER};
@@ -47,6 +47,8 @@ enum Parting {
     UsedUp,
     /// It is asked once more.
     AskedAgain,
+    /// It is waited for, so much longer.
+    WaitedFor(Duration),
 }
 
 /// How the saga would have ended under `changes`; `None`: as it did.
@@ -68,6 +70,13 @@ pub fn judge(history: &History, definition: &Definition<OrderProcess>, changes: 
         (Parting::AskedAgain, _) => (
             State::Completed,
             vec![format!("{step} is done when it is asked once more"), "the steps after it are done".to_owned()],
+        ),
+        (Parting::WaitedFor(timeout), _) => (
+            State::Completed,
+            vec![
+                format!("{step} answers within {} s, and says yes", timeout.as_secs_f64()),
+                "the steps after it are done".to_owned(),
+            ],
         ),
     };
     if would_be == was {
@@ -98,6 +107,7 @@ fn part(history: &History, definition: &Definition<OrderProcess>, change: &Chang
     let ask = definition.step(&change.step)?.ask()?;
     let usual = ask.policy(saga::Lane::Forward).attempts_max.get();
     let attempts_max = change.attempts_max.unwrap_or(usual);
+    let longer = change.timeout.filter(|timeout| *timeout > ask.timeout());
     let mut forgiven = 0;
     let mut asked: Option<(u32, DateTime<Utc>)> = None;
     for (recorded, event) in history.recorded.iter().zip(&history.events) {
@@ -112,6 +122,13 @@ fn part(history: &History, definition: &Definition<OrderProcess>, change: &Chang
             // What a hold delayed costs no attempt.
             Event::StepReleased { lane: saga::Lane::Forward, .. } if asked.is_some() => forgiven += 1,
             Event::StepRetried { .. } | Event::Parked { .. } => forgiven = asked.map_or(0, |(attempt, _)| attempt),
+            Event::StepUnknown { detail, .. } if longer.is_some() && detail == NO_ANSWER => {
+                let (_, since) = asked?;
+                let timeout = longer?;
+                // Whatever was answered in time is what would have been heard; the rest follows from it as it did.
+                return (!is_answered(history, change, since, timeout))
+                    .then_some((version, Parting::WaitedFor(timeout)));
+            }
             Event::StepUnknown { attempt, retry_at, .. } => {
                 let used = attempt.saturating_sub(forgiven);
                 if retry_at.is_some() && used >= attempts_max {
@@ -155,4 +172,14 @@ fn part(history: &History, definition: &Definition<OrderProcess>, change: &Chang
         }
     }
     None
+}
+
+/// Whether a definite answer about the step was recorded within `timeout` of `since`.
+fn is_answered(history: &History, change: &Change, since: DateTime<Utc>, timeout: Duration) -> bool {
+    let of_step = history.recorded.iter().zip(&history.events).filter(|(recorded, event)| {
+        recorded.time >= since && event.step().is_some_and(|step| *step == *change.step.as_str())
+    });
+    let mut answers =
+        of_step.filter(|(_, event)| matches!(event, Event::StepSucceeded { .. } | Event::StepRejected { .. }));
+    answers.any(|(recorded, _)| (recorded.time - since).to_std().is_ok_and(|took| took <= timeout))
 }

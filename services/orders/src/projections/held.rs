@@ -133,7 +133,7 @@ impl HeldList {
     /// # Errors
     /// UNAVAILABLE.
     pub async fn at(&self, target: &HoldTarget, list: &SagaList, now: DateTime<Utc>) -> Result<u64, Status> {
-        let open = list.count(&Query::Is(Condition::State(States::OPEN)), false, now).await?;
+        let open = list.count(&Query::Is(Condition::State(States::OPEN)), now).await?;
         let is_there = |group: &&Group| match target {
             HoldTarget::Participant(name) => participant(&group.step) == name,
             HoldTarget::Step { definition, step } => group.definition == *definition && *step == *group.step.as_str(),

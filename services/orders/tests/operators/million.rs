@@ -4,21 +4,27 @@
 //! cargo test --release --workspace --test operators -- --ignored --nocapture --test-threads 1
 //! ```
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use orders::operations::query::parse;
 use orders::projections::sagas::{Order, Page, SagaList};
 use sqlx::postgres::PgPool;
 
-use chassis::scan::{LogScan, ScanPlace};
-use eventstore::{Actor, Category};
+use chassis::scan::LogScan;
+use chassis::shutdown::Shutdown;
+use eventstore::Actor;
 use farmera_proto::saga::v1 as pb;
+use farmera_proto::saga::v1::replay_service_server::ReplayService as _;
+use futures::StreamExt as _;
+use orders::grpc::Replay;
 use orders::operations::act::Act;
 use orders::operations::check::Checker;
 use orders::operations::plan::Planner;
+use orders::operations::reconcile::{Ledgers, Reconciliation};
 use orders::projections::held::HeldList;
 use saga_runtime::HoldsInForce;
-use uuid::Uuid;
+use tonic::Request;
 
 use crate::support::{Market, database};
 
@@ -49,6 +55,18 @@ async fn seed(pool: &PgPool) {
          ) as made",
     )
     .bind(SAGAS)
+    .execute(pool)
+    .await
+    .unwrap();
+    sqlx::query(
+        "insert into saga_ended (
+             state, definition, definition_version, error_code, currency, count, first_started, last_updated
+         )
+         select state, definition, definition_version, error_code, currency, count(*), min(started_at), max(updated_at)
+         from saga_view
+         where state in (4, 5, 6)
+         group by state, definition, definition_version, error_code, currency",
+    )
     .execute(pool)
     .await
     .unwrap();
@@ -91,6 +109,12 @@ async fn a_million_sagas_are_listed_and_counted_in_time() {
         "order = 0199c4ca-4238-7000-8000-000000000001",
         "age < 1h",
         "age < 1d",
+        "saga = cancel-order and state != COMPLETED",
+        "saga = place-order@1",
+        "state = COMPLETED",
+        "error = CARD_DECLINED and amount > 150EUR",
+        "exposure > 200EUR",
+        "amount > 204EUR",
     ];
     for query in indexed {
         let asked = parse(query).unwrap();
@@ -98,13 +122,14 @@ async fn a_million_sagas_are_listed_and_counted_in_time() {
             let page = Page { order, after: None, size: 50 };
             let (time, found) = median(|| async { list.find(&asked, page, now).await.unwrap().0.len() }).await;
             println!("list  {:>8.1} ms {found:>8}  {order:?} {query}", time.as_secs_f64() * 1e3);
-            // Without a query, only the order of the ids is an index.
-            if time > Duration::from_millis(200) && (order == Order::Newest || !query.is_empty()) {
+            // Where most of the sagas are admitted, only the order of the ids is an index.
+            let admits_most = ["", "saga = place-order@1", "state = COMPLETED"].contains(&query);
+            if time > Duration::from_millis(200) && (order == Order::Newest || !admits_most) {
                 slow.push(format!("{order:?} {query}: {time:?}"));
             }
         }
         let (time, found) = median(|| async {
-            let counted = list.count(&asked, false, now).await.unwrap();
+            let counted = list.count(&asked, now).await.unwrap();
             counted.0.iter().map(|group| usize::try_from(group.count).unwrap()).sum()
         })
         .await;
@@ -112,13 +137,6 @@ async fn a_million_sagas_are_listed_and_counted_in_time() {
         if time > Duration::from_millis(200) {
             slow.push(format!("count {query}: {time:?}"));
         }
-    }
-    for query in ["saga = cancel-order", "amount > 204EUR", "state = COMPLETED"] {
-        let asked = parse(query).unwrap();
-        let begun = Instant::now();
-        let counted = list.count(&asked, true, now).await.unwrap();
-        let count: i64 = counted.0.iter().map(|group| group.count).sum();
-        println!("count {:>8.1} ms {count:>8}  {query} (no index)", begun.elapsed().as_secs_f64() * 1e3);
     }
     assert!(slow.is_empty(), "slower than 200 ms: {slow:#?}");
 }
@@ -134,7 +152,7 @@ async fn a_plan_for_ten_thousand_sagas_is_made_in_time_and_a_log_is_folded_fast(
     let planner = Planner {
         store: market.store.clone(),
         list: market.sagas(),
-        library: std::sync::Arc::clone(&market.library),
+        library: Arc::clone(&market.library),
         holds: HoldsInForce::new(),
         held: HeldList::new(market.pool.clone()),
     };
@@ -150,17 +168,35 @@ async fn a_plan_for_ten_thousand_sagas_is_made_in_time_and_a_log_is_folded_fast(
     assert_eq!(planned, 10_000);
     assert!(time < Duration::from_secs(5), "{time:?}");
 
-    let checker = Checker { pool: market.pool.clone(), library: std::sync::Arc::clone(&market.library) };
-    let scan = LogScan::new(std::sync::Arc::clone(&market.store));
-    let categories = ["order", "saga", "holds"].map(Category::new);
-    let (begun, mut events, mut found, mut after) = (Instant::now(), 0, 0, ScanPlace::before(Uuid::nil()));
-    loop {
-        let page = scan.page(&after, &categories, 10_000).await.unwrap();
-        let Some(last) = page.last() else { break };
-        after = ScanPlace::after(last);
-        events += page.len();
-        found += checker.check(&page, market.clock.now()).await.unwrap().len();
+    let last = folded(&market).await;
+    let elapsed = last.elapsed.unwrap();
+    let seconds = f64::from(u32::try_from(elapsed.seconds).unwrap()) + f64::from(elapsed.nanos) / 1e9;
+    let a_second = f64::from(u32::try_from(last.events).unwrap()) / seconds;
+    println!("check {} events, {a_second:.0} a second, {} findings", last.events, last.findings_total);
+    assert_eq!(last.findings_total, 0);
+    assert!(a_second >= 100_000.0 || cfg!(debug_assertions), "{a_second:.0} a second");
+}
+
+/// Everything folded, as the service does it; its last word.
+async fn folded(market: &Market) -> pb::ReplayCheckResponse {
+    let (_trigger, shutdown) = Shutdown::new();
+    let scan = LogScan::new(Arc::clone(&market.store));
+    // Nobody is asked for a ledger.
+    let nowhere = || chassis::grpc::channel("http://127.0.0.1:1").unwrap();
+    let ledgers = Ledgers::new(nowhere(), nowhere());
+    let replay = Replay {
+        store: market.store.clone(),
+        scan: scan.clone(),
+        checker: Checker { pool: market.pool.clone(), library: Arc::clone(&market.library) },
+        reconciliation: Reconciliation { ledgers, pool: market.pool.clone(), scan },
+        clock: Arc::clone(&market.clock),
+        shutdown,
+    };
+    let mut words = replay.replay_check(Request::new(pb::ReplayCheckRequest::default())).await.unwrap().into_inner();
+    let mut last = pb::ReplayCheckResponse::default();
+    while let Some(word) = words.next().await {
+        last = word.unwrap();
     }
-    let a_second = f64::from(u32::try_from(events).unwrap()) / begun.elapsed().as_secs_f64();
-    println!("check {events} events, {a_second:.0} a second, {found} findings");
+    assert!(last.done);
+    last
 }

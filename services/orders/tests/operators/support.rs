@@ -118,7 +118,7 @@ impl Market {
 
     /// Brings the read models up to date, `batch` events at a time, from nothing.
     pub async fn project(&self, batch: usize) {
-        sqlx::query("truncate saga_view, saga_held, step_begun, step_usual, order_view")
+        sqlx::query("truncate saga_view, saga_ended, saga_held, step_begun, step_usual, order_view")
             .execute(&self.pool)
             .await
             .unwrap();

@@ -1,5 +1,7 @@
 //! Histories under another policy.
 
+use std::time::Duration;
+
 use eventstore::{Aggregate as _, EventStore as _, Version};
 use farmera_proto::saga::v1::saga::State;
 use orders::operations::history::History;
@@ -22,10 +24,19 @@ async fn second_answer_counts(market: &Market) -> Uuid {
 }
 
 async fn under(market: &Market, saga_id: Uuid, step: &str, attempts_max: u32) -> Option<Otherwise> {
+    changed(market, saga_id, Change { step: step.to_owned(), attempts_max: Some(attempts_max), timeout: None }).await
+}
+
+async fn waited_for(market: &Market, saga_id: Uuid, timeout: Duration) -> Option<Otherwise> {
+    let change = Change { step: AUTHORIZE_PAYMENT.to_owned(), attempts_max: None, timeout: Some(timeout) };
+    changed(market, saga_id, change).await
+}
+
+async fn changed(market: &Market, saga_id: Uuid, change: Change) -> Option<Otherwise> {
     let stream = [(Saga::<OrderProcess>::stream(saga_id), Version::NONE)];
     let history = History::read(market.store.read_streams(&stream, 1_000).await.unwrap()).unwrap();
     let definition = market.library.pinned(history.saga.definition().unwrap()).unwrap();
-    judge(&history, definition, &[Change { step: step.to_owned(), attempts_max: Some(attempts_max), timeout: None }])
+    judge(&history, definition, &[change])
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -57,4 +68,21 @@ async fn what_an_operator_had_tried_again_is_forgiven_under_every_policy() {
     assert_eq!(under(&market, saga_id, AUTHORIZE_PAYMENT, 9).await, None, "its policy was never used up");
     let otherwise = under(&market, saga_id, AUTHORIZE_PAYMENT, 1).await.unwrap();
     assert_eq!((otherwise.was, otherwise.would_be), (State::Running, State::Compensated));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn under_a_longer_timeout_whoever_ran_out_of_time_is_waited_for() {
+    let market = Market::open().await;
+    let saga_id = market.place(1, 1_000).await;
+    market.done(saga_id, RESERVE_INVENTORY).await;
+    market.reply(saga_id, AUTHORIZE_PAYMENT, Outcome::Unknown(saga::NO_ANSWER.to_owned())).await;
+    let minute = Duration::from_secs(60);
+    let otherwise = waited_for(&market, saga_id, minute).await.unwrap();
+    assert_eq!((otherwise.was, otherwise.would_be), (State::Running, State::Completed));
+    assert!(otherwise.assumptions.iter().any(|said| said.contains("answers within 60 s")), "{otherwise:?}");
+    // The policy's own timeout and shorter ones wait for nobody.
+    assert_eq!(waited_for(&market, saga_id, Duration::from_secs(1)).await, None);
+    // The answer came after all, within a minute: nothing has to be assumed, and all is as it was.
+    market.rejected(saga_id, AUTHORIZE_PAYMENT, "CARD_DECLINED").await;
+    assert_eq!(waited_for(&market, saga_id, minute).await, None);
 }

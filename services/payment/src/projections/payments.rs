@@ -184,6 +184,11 @@ impl From<Row> for pb::Payment {
 }
 
 impl PaymentList {
+    /// Where it is read from.
+    pub(crate) fn pool(&self) -> &PgPool {
+        &self.0
+    }
+
     /// The read model in `pool`.
     #[must_use]
     pub const fn new(pool: PgPool) -> Self {

@@ -15,8 +15,11 @@ pub use edge::Edge;
 pub use query::Query;
 
 /// Names of the services, for `grpc.health.v1`.
-pub const NAMES: &[&str] =
-    &[pb::products_service_server::SERVICE_NAME, pb::products_query_service_server::SERVICE_NAME];
+pub const NAMES: &[&str] = &[
+    pb::products_service_server::SERVICE_NAME,
+    pb::products_query_service_server::SERVICE_NAME,
+    chassis::correlation::SERVICE,
+];
 
 /// The status of a request with violations.
 fn refused(violations: Violations) -> Status {

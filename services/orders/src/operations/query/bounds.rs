@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use money::Currency;
 use uuid::Uuid;
 
 use super::{Compare, Condition, Query, States};
@@ -19,6 +20,8 @@ pub struct Bounds {
     pub customers: Option<BTreeSet<Uuid>>,
     /// Their definitions' names.
     pub definitions: Option<BTreeSet<String>>,
+    /// Their definitions' versions.
+    pub version: Range,
     /// The steps they are at.
     pub steps: Option<BTreeSet<String>>,
     /// The codes of their last errors.
@@ -27,6 +30,14 @@ pub struct Bounds {
     pub started: Span,
     /// When they last changed.
     pub updated: Span,
+    /// Their currencies.
+    pub currencies: Option<BTreeSet<String>>,
+    /// What their orders come to, minor units.
+    pub amount: Range,
+    /// What they hold, minor units.
+    pub exposure: Range,
+    /// A part of the text of their last errors, in lower case (ASCII letters alone have another case).
+    pub error_part: Option<String>,
     /// True when every saga within is admitted, too: nothing is left to be looked at.
     pub exact: bool,
 }
@@ -38,6 +49,36 @@ pub struct Span {
     pub from: Option<DateTime<Utc>>,
     /// Not after.
     pub to: Option<DateTime<Utc>>,
+}
+
+/// A range of whole numbers, both ends included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Range {
+    /// Not less.
+    pub low: i64,
+    /// Not more.
+    pub high: i64,
+}
+
+impl Range {
+    /// Whatever there is.
+    pub const ALL: Self = Self { low: i64::MIN, high: i64::MAX };
+    /// Nothing.
+    pub const NONE: Self = Self { low: 1, high: 0 };
+
+    /// Whether nothing is in it.
+    #[must_use]
+    pub fn is_empty(self) -> bool {
+        self.low > self.high
+    }
+
+    fn both(self, other: Self) -> Self {
+        Self { low: self.low.max(other.low), high: self.high.min(other.high) }
+    }
+
+    fn either(self, other: Self) -> Self {
+        Self { low: self.low.min(other.low), high: self.high.max(other.high) }
+    }
 }
 
 impl Span {
@@ -91,10 +132,15 @@ impl Bounds {
             ids: None,
             customers: None,
             definitions: None,
+            version: Range::ALL,
             steps: None,
             errors: None,
             started: Span::default(),
             updated: Span::default(),
+            currencies: None,
+            amount: Range::ALL,
+            exposure: Range::ALL,
+            error_part: None,
             exact: true,
         }
     }
@@ -119,7 +165,27 @@ impl Bounds {
     /// No saga can be within.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.states == States::NONE || self.ids.as_ref().is_some_and(BTreeSet::is_empty)
+        self.states == States::NONE
+            || self.ids.as_ref().is_some_and(BTreeSet::is_empty)
+            || self.currencies.as_ref().is_some_and(BTreeSet::is_empty)
+            || self.version.is_empty()
+            || self.amount.is_empty()
+            || self.exposure.is_empty()
+    }
+
+    /// Nothing but states, definitions, steps and errors is asked for: what sagas are counted by.
+    #[must_use]
+    pub fn is_of_groups(&self) -> bool {
+        let groups = Self {
+            states: self.states,
+            definitions: self.definitions.clone(),
+            version: self.version,
+            steps: self.steps.clone(),
+            errors: self.errors.clone(),
+            exact: self.exact,
+            ..Self::none()
+        };
+        self.exact && *self == groups
     }
 
     fn of_condition(condition: &Condition, now: DateTime<Utc>) -> Self {
@@ -127,9 +193,12 @@ impl Bounds {
         match condition {
             Condition::State(states) => Self { states: *states, ..Self::none() },
             Condition::Definition(any) => {
-                let exact = any.iter().all(|(_, version)| version.is_none());
                 let names = any.iter().map(|(name, _)| name.clone()).collect();
-                Self { definitions: Some(names), exact, ..Self::none() }
+                let (version, exact) = match any.as_slice() {
+                    [(_, Some(version))] => (Range { low: (*version).into(), high: (*version).into() }, true),
+                    several => (Range::ALL, several.iter().all(|(_, version)| version.is_none())),
+                };
+                Self { definitions: Some(names), version, exact, ..Self::none() }
             }
             Condition::Step(any) => Self { steps: Some(any.iter().cloned().collect()), ..Self::none() },
             Condition::Error(any) => Self { errors: Some(any.iter().cloned().collect()), ..Self::none() },
@@ -147,7 +216,15 @@ impl Bounds {
                 Self { ids: Some(ids.collect()), ..Self::none() }
             }
             Condition::Id(any) => Self { ids: Some(any.iter().copied().collect()), ..Self::none() },
-            Condition::ErrorHas(_) | Condition::Amount(..) | Condition::Exposure(..) => inexact,
+            Condition::ErrorHas(part) => Self { error_part: Some(part.to_ascii_lowercase()), ..Self::none() },
+            Condition::Amount(compare, amount) => match amount.range(*compare) {
+                Some((currency, amount)) => Self { currencies: only(currency), amount, ..Self::none() },
+                None => inexact,
+            },
+            Condition::Exposure(compare, exposure) => match exposure.range(*compare) {
+                Some((currency, exposure)) => Self { currencies: only(currency), exposure, ..Self::none() },
+                None => inexact,
+            },
         }
     }
 
@@ -157,11 +234,16 @@ impl Bounds {
             ids: both(self.ids, other.ids),
             customers: both(self.customers, other.customers),
             definitions: both(self.definitions, other.definitions),
+            version: self.version.both(other.version),
             steps: both(self.steps, other.steps),
             errors: both(self.errors, other.errors),
             started: self.started.both(other.started),
             updated: self.updated.both(other.updated),
-            exact: self.exact && other.exact,
+            currencies: both(self.currencies, other.currencies),
+            amount: self.amount.both(other.amount),
+            exposure: self.exposure.both(other.exposure),
+            exact: self.exact && other.exact && (self.error_part.is_none() || other.error_part.is_none()),
+            error_part: self.error_part.or(other.error_part),
         }
     }
 
@@ -172,10 +254,15 @@ impl Bounds {
             ids: either(self.ids, other.ids),
             customers: either(self.customers, other.customers),
             definitions: either(self.definitions, other.definitions),
+            version: self.version.either(other.version),
             steps: either(self.steps, other.steps),
             errors: either(self.errors, other.errors),
             started: self.started.either(other.started),
             updated: self.updated.either(other.updated),
+            currencies: either(self.currencies, other.currencies),
+            amount: self.amount.either(other.amount),
+            exposure: self.exposure.either(other.exposure),
+            error_part: None,
             exact: states_alone,
         }
     }
@@ -183,6 +270,10 @@ impl Bounds {
     fn without_states(&self) -> Self {
         Self { states: States::ALL, ..self.clone() }
     }
+}
+
+fn only(currency: Currency) -> Option<BTreeSet<String>> {
+    Some(BTreeSet::from([currency.code().to_owned()]))
 }
 
 /// The states of sagas that `query` does not mean, as far as can be told.

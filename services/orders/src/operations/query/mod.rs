@@ -12,7 +12,7 @@ mod value;
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-pub use bounds::{Bounds, Span};
+pub use bounds::{Bounds, Range, Span};
 pub use parser::{DEPTH_MAX, LENGTH_MAX, QueryError, parse};
 pub use value::{Amount, States};
 
@@ -42,7 +42,7 @@ pub enum Condition {
     Step(Vec<String>),
     /// The code of its last error is one of these.
     Error(Vec<String>),
-    /// Its last error has this text in it, whatever the case.
+    /// Its last error has this text in it, whatever the case of ASCII letters.
     ErrorHas(String),
     /// So long ago it started, seconds.
     Age(Compare, i64),
@@ -146,7 +146,7 @@ impl Condition {
             }),
             Self::Step(any) => any.iter().any(|step| step == saga.step),
             Self::Error(any) => any.iter().any(|code| code == saga.error_code),
-            Self::ErrorHas(part) => saga.error.to_lowercase().contains(&part.to_lowercase()),
+            Self::ErrorHas(part) => saga.error.to_ascii_lowercase().contains(&part.to_ascii_lowercase()),
             Self::Age(compare, seconds) => compare.holds(&since(saga.started_at, now), &(seconds * 1_000_000)),
             Self::Idle(compare, seconds) => compare.holds(&since(saga.updated_at, now), &(seconds * 1_000_000)),
             Self::Customer(any) => any.contains(&saga.customer_id),

@@ -120,7 +120,8 @@ fn bounds_say_when_nothing_is_left_to_be_looked_at() {
     assert!(exact("state = PARKED and step = refund-payment and error = PROVIDER_DOWN"));
     assert!(exact("state = PARKED or not state in (COMPLETED, COMPENSATED)"));
     assert!(!exact("state = PARKED or step = refund-payment"));
-    assert!(!exact("amount > 3"));
+    assert!(exact("state = OPEN and amount > 3EUR and exposure <= 12.50EUR and error ~ away"));
+    assert!(!exact("amount > 3") && !exact("amount != 3EUR"), "no range says it all");
     assert!(!exact("not step = refund-payment"));
 }
 
@@ -128,8 +129,10 @@ prop_compose! {
     fn leaf()(
         query in prop::sample::select(vec![
             "state = PARKED", "state in (RUNNING, COMPLETED)", "state != ABANDONED", "step = a", "step != b",
-            "error = X", "error ~ x", "age > 10m", "age <= 10m", "idle < 90s", "saga = place-order@1", "saga != c",
-            "amount > 10", "exposure = 0", "customer = 00000000-0000-0000-0000-000000000003",
+            "error = X", "error ~ x", "age > 10m", "age <= 10m", "idle < 90s", "saga = place-order@1", "saga = place-order@2",
+            "saga in (c, place-order@1)", "saga != c",
+            "amount > 10", "exposure = 0", "amount > 10EUR", "amount <= 10.005EUR", "amount != 10EUR", "amount = 10EUR",
+            "exposure >= 0.005EUR", "exposure < 0.01EUR", "amount > 1USD", "amount = 9.999EUR", "error ~ y", "customer = 00000000-0000-0000-0000-000000000003",
             "order = 00000000-0000-0000-0000-000000000002", "id in (00000000-0000-0000-0000-000000000001)",
         ])
     ) -> String { query.to_owned() }
@@ -147,6 +150,7 @@ fn query() -> impl Strategy<Value = String> {
 
 fn within(bounds: &Bounds, saga: &Subject<'_>) -> bool {
     let span = |span: Span, time| span.from.is_none_or(|from| from <= time) && span.to.is_none_or(|to| time <= to);
+    let range = |range: Range, units: i64| range.low <= units && units <= range.high;
     bounds.states.has(saga.state)
         && bounds.ids.as_ref().is_none_or(|ids| ids.contains(&saga.id))
         && bounds.customers.as_ref().is_none_or(|ids| ids.contains(&saga.customer_id))
@@ -155,6 +159,11 @@ fn within(bounds: &Bounds, saga: &Subject<'_>) -> bool {
         && bounds.errors.as_ref().is_none_or(|codes| codes.contains(saga.error_code))
         && span(bounds.started, saga.started_at)
         && span(bounds.updated, saga.updated_at)
+        && bounds.currencies.as_ref().is_none_or(|codes| codes.contains(saga.currency))
+        && range(bounds.version, saga.definition_version.into())
+        && range(bounds.amount, saga.amount)
+        && range(bounds.exposure, saga.exposure)
+        && bounds.error_part.as_ref().is_none_or(|part| saga.error.to_ascii_lowercase().contains(part))
 }
 
 proptest! {

@@ -2,7 +2,7 @@
 
 use money::Currency;
 
-use super::Compare;
+use super::{Compare, Range};
 
 /// A set of states, by the numbers of `Saga.State`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,5 +119,25 @@ impl Amount {
         }
         let finer = u32::try_from(DIGITS_MAX).unwrap_or(0).saturating_sub(of.exponent());
         compare.holds(&(i128::from(minor_units) * 10_i128.pow(finer)), &self.ten_thousandths)
+    }
+    /// The minor units that compare so, when a currency was named. `None`: no range says it all, because amounts of any
+    /// currency are meant, or all but one.
+    #[must_use]
+    pub fn range(&self, compare: Compare) -> Option<(Currency, Range)> {
+        let currency = self.currency?;
+        let finer = 10_i128.pow(u32::try_from(DIGITS_MAX).unwrap_or(0).saturating_sub(currency.exponent()));
+        // Rounded towards both sides: 12.505 EUR lies between 1250 and 1251 cents.
+        let (below, above) = (self.ten_thousandths.div_euclid(finer), -(-self.ten_thousandths).div_euclid(finer));
+        let whole = |units: i128| i64::try_from(units).unwrap_or(i64::MAX);
+        let range = match compare {
+            Compare::Unequal => return None,
+            Compare::Equal if below == above => Range { low: whole(below), high: whole(above) },
+            Compare::Equal => Range::NONE,
+            Compare::Below => Range { low: i64::MIN, high: whole(above - 1) },
+            Compare::AtMost => Range { low: i64::MIN, high: whole(below) },
+            Compare::Above => Range { low: whole(below + 1), high: i64::MAX },
+            Compare::AtLeast => Range { low: whole(above), high: i64::MAX },
+        };
+        Some((currency, range))
     }
 }

@@ -3,9 +3,13 @@
 mod ledgers;
 mod orphans;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use chassis::problem;
+use chassis::projection::{Projection, until_current};
+use chassis::scan::LogScan;
 use chassis::shutdown::Shutdown;
 use chrono::{DateTime, TimeDelta, Utc};
 use eventstore::Clock;
@@ -18,8 +22,14 @@ use tracing::warn;
 pub use ledgers::Ledgers;
 use orphans::{Known, judge_order, judge_payment, judge_reservation};
 
+use crate::projections::orders::OrderProjection;
+use crate::projections::sagas::SagaProjection;
+use crate::status::DOMAIN;
+
 /// What is younger is under way, most likely.
 const OLDER_THAN: TimeDelta = TimeDelta::minutes(5);
+/// So long the read models may take to catch up.
+const CURRENT_WITHIN: Duration = Duration::from_secs(5);
 /// Orphans told at most.
 const ORPHANS_MAX: usize = 1_000;
 /// Between two looks on a schedule.
@@ -42,14 +52,21 @@ pub struct Reconciliation {
     pub ledgers: Ledgers,
     /// The read models of orders and sagas.
     pub pool: PgPool,
+    /// How far the log has come.
+    pub scan: LogScan,
 }
 
 impl Reconciliation {
     /// Asks everybody, and lists what no saga explains. A participant that does not answer is named; what the others hold
     /// is told all the same.
     ///
+    /// Books that are read one after another never show one moment: a saga may end between them. So whatever looks like
+    /// an orphan is looked at again, and is one when both looks say so. Each look reads the ledgers first and then waits
+    /// until the read models hold everything that was in the log by then: the second look's ledgers know of every saga
+    /// that had ended at the first.
+    ///
     /// # Errors
-    /// UNAVAILABLE when the read models do not answer.
+    /// UNAVAILABLE when the read models do not answer, or lag behind for too long.
     pub async fn run(
         &self,
         older_than: Option<pbjson_types::Duration>,
@@ -57,15 +74,43 @@ impl Reconciliation {
     ) -> Result<pb::ReconcileResponse, Status> {
         let asked = older_than.and_then(|span| TimeDelta::try_seconds(span.seconds)).unwrap_or(OLDER_THAN);
         let before = now.checked_sub_signed(asked).unwrap_or(now);
+        let first = self.look(before).await?;
+        if first.orphans.is_empty() {
+            return Ok(first);
+        }
+        let suspects: HashSet<_> = first.orphans.into_iter().map(|orphan| (orphan.kind, orphan.id)).collect();
+        let mut answer = self.look(before).await?;
+        answer.orphans.retain(|orphan| suspects.contains(&(orphan.kind.clone(), orphan.id.clone())));
+        for service in first.missing_services {
+            if !answer.missing_services.contains(&service) {
+                answer.missing_services.push(service);
+            }
+        }
+        answer.total = answer.orphans.len() as u64;
+        answer.orphans.truncate(ORPHANS_MAX);
+        Ok(answer)
+    }
+
+    /// One look: everything that seems to be an orphan.
+    async fn look(&self, before: DateTime<Utc>) -> Result<pb::ReconcileResponse, Status> {
         let mut answer = pb::ReconcileResponse::default();
-        let mut orphans = Vec::new();
         let (payments, reservations) = tokio::join!(self.ledgers.payments(), self.ledgers.reservations());
+        for projection in [&OrderProjection as &dyn Projection, &SagaProjection] {
+            let current = until_current(projection, &self.pool, &self.scan, CURRENT_WITHIN).await;
+            current.map_err(|why| {
+                warn!(error = &why as &dyn std::error::Error, "the books cannot be compared");
+                problem::unavailable(
+                    DOMAIN,
+                    "the read models are not as of now; try again, see `sagactl projection list`",
+                )
+            })?;
+        }
         match payments {
             Ok(payments) => {
                 answer.payments = payments.len() as u64;
                 for chunk in payments.chunks(1_000) {
                     let known = Known::of(&self.pool, chunk.iter().map(|payment| payment.order_id)).await?;
-                    orphans.extend(chunk.iter().filter_map(|payment| judge_payment(payment, &known, before)));
+                    answer.orphans.extend(chunk.iter().filter_map(|payment| judge_payment(payment, &known, before)));
                 }
             }
             Err(missing) => self.missing(&mut answer, "payment", &missing),
@@ -75,17 +120,14 @@ impl Reconciliation {
                 answer.reservations = reservations.looked_at;
                 for chunk in reservations.held.chunks(1_000) {
                     let known = Known::of(&self.pool, chunk.iter().map(|held| held.order_id)).await?;
-                    orphans.extend(chunk.iter().filter_map(|held| judge_reservation(held, &known, before)));
+                    answer.orphans.extend(chunk.iter().filter_map(|held| judge_reservation(held, &known, before)));
                 }
             }
             Err(missing) => self.missing(&mut answer, "products", &missing),
         }
         let open = Known::open(&self.pool, before).await?;
         answer.sagas = open.len() as u64;
-        orphans.extend(open.iter().filter_map(judge_order));
-        answer.total = orphans.len() as u64;
-        orphans.truncate(ORPHANS_MAX);
-        answer.orphans = orphans;
+        answer.orphans.extend(open.iter().filter_map(judge_order));
         Ok(answer)
     }
 

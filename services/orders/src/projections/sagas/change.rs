@@ -24,6 +24,8 @@ pub(super) struct Change {
     /// Code and text; both empty when there is no error any more.
     pub(super) error: Option<(String, String)>,
     pub(super) moves: Moves,
+    /// When it ended.
+    pub(super) ended: Option<DateTime<Utc>>,
     pub(super) updated: DateTime<Utc>,
     pub(super) version: i64,
 }
@@ -97,11 +99,6 @@ impl Change {
         let event = Event::from_recorded(recorded)?;
         self.moves = Moves::of(&event).after(self.moves);
         Ok(self.heavy(&event, recorded))
-    }
-
-    /// Whether the saga ended with this batch.
-    pub(super) fn is_over(&self) -> bool {
-        matches!(self.state, Some(State::Completed | State::Compensated | State::Abandoned))
     }
 
     fn light(&mut self, light: Light<'_>, recorded: &Recorded) -> Mark {
@@ -220,6 +217,7 @@ impl Change {
 
     fn over(&mut self, state: State, error: Option<(String, String)>) {
         self.state = Some(state);
+        self.ended = Some(self.updated);
         self.step = Some(Step::default());
         self.error = error.or(self.error.take());
     }

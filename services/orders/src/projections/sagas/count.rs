@@ -6,7 +6,8 @@ use chrono::{DateTime, Utc};
 use tonic::Status;
 
 use super::super::rows;
-use super::list::{Order, Page, Row, SagaList, Way, bind, within};
+use super::list::{Order, Page, Row, SagaList};
+use super::statement::{Way, bind, high, low, texts, within};
 use crate::operations::query::{Bounds, Query, States};
 
 /// Rows read at a time when a query has to be looked at row by row.
@@ -37,9 +38,9 @@ pub struct Group {
     pub reserved: i64,
     /// Goods held, units.
     pub reserved_units: i64,
-    /// When the first of them started; unknown for those that are only counted.
+    /// When the first of them started.
     pub first_started: Option<DateTime<Utc>>,
-    /// When the last of them changed; unknown for those that are only counted.
+    /// When the last of them changed.
     pub last_updated: Option<DateTime<Utc>>,
 }
 
@@ -66,17 +67,23 @@ macro_rules! counting {
 const BY_ID: &str = counting!("saga_id = any($3)");
 const NOT_COMPLETED: &str = counting!("state <> 4 and $3::uuid[] is null");
 const ALL: &str = counting!("$3::uuid[] is null");
-/// Rows without their columns: the index of their ids, or none of them at all.
-const EVERY: &str = "select count(*) from saga_view";
-const OTHERS: &str = "select count(*) from saga_view where state <> 4";
+/// A row for each way in which sagas have ended. What is over is at no step and holds nothing.
+const ENDED: &str = "
+select definition, definition_version, state, '' as step, error_code, currency, count, 0::bigint as authorized,
+       0::bigint as captured, 0::bigint as reserved, 0::bigint as reserved_units, first_started, last_updated
+from saga_ended
+where state = any($1)
+  and ($2::text[] is null or definition = any($2))
+  and ($3::text[] is null or error_code = any($3))
+  and ($4::bigint is null or definition_version >= $4)
+  and ($5::bigint is null or definition_version <= $5)";
 
 impl SagaList {
-    /// How many sagas `query` admits at `now`, and what they hold. `by_definition`: those that are completed have to be
-    /// told apart, which means looking at all of them.
+    /// How many sagas `query` admits at `now`, and what they hold.
     ///
     /// # Errors
     /// UNAVAILABLE.
-    pub async fn count(&self, query: &Query, by_definition: bool, now: DateTime<Utc>) -> Result<Counted, Status> {
+    pub async fn count(&self, query: &Query, now: DateTime<Utc>) -> Result<Counted, Status> {
         let bounds = self.bounds(query, now).await?;
         if bounds.is_empty() {
             return Ok(Counted(Vec::new()));
@@ -84,16 +91,29 @@ impl SagaList {
         if !bounds.exact {
             return self.count_one_by_one(query, &bounds, now).await;
         }
-        let completed_alone = Bounds { states: States::ALL, ..bounds.clone() } == Bounds::none();
-        if Way::of(&bounds) == Way::All && completed_alone && !by_definition {
-            // Nothing is asked of those that are completed: they are what is left of all.
-            let rest = Bounds { states: bounds.states.and(States::NOT_COMPLETED), ..bounds };
-            let mut groups = self.groups(&rest).await?;
-            groups.push(self.completed().await?);
-            groups.retain(|group| group.count > 0);
+        if bounds.is_of_groups() {
+            let open = Bounds { states: bounds.states.and(States::OPEN), ..bounds.clone() };
+            let (mut groups, ended) = tokio::try_join!(self.groups(&open), self.ended(&bounds))?;
+            groups.extend(ended);
             return Ok(Counted(groups));
         }
         Ok(Counted(self.groups(&bounds).await?))
+    }
+
+    /// Those that are over, counted when they ended.
+    async fn ended(&self, bounds: &Bounds) -> Result<Vec<Group>, Status> {
+        let states = bounds.states.and(States::OPEN.others());
+        let at_no_step = bounds.steps.as_ref().is_none_or(|steps| steps.contains(""));
+        if states == States::NONE || !at_no_step {
+            return Ok(Vec::new());
+        }
+        let query = sqlx::query_as::<_, Group>(ENDED)
+            .bind(states.numbers())
+            .bind(texts(&bounds.definitions))
+            .bind(texts(&bounds.errors))
+            .bind(low(bounds.version))
+            .bind(high(bounds.version));
+        rows(query.fetch_all(&self.0)).await
     }
 
     async fn groups(&self, bounds: &Bounds) -> Result<Vec<Group>, Status> {
@@ -107,13 +127,6 @@ impl SagaList {
         };
         let query = sqlx::query_as::<_, Group>(statement).persistent(false).bind(None::<i64>).bind(None::<uuid::Uuid>);
         rows(bind(query, bounds).fetch_all(&self.0)).await
-    }
-
-    async fn completed(&self) -> Result<Group, Status> {
-        let one = |statement: &'static str| sqlx::query_scalar::<_, i64>(statement).fetch_all(&self.0);
-        let (every, others) = tokio::try_join!(rows(one(EVERY)), rows(one(OTHERS)))?;
-        let count = |found: Vec<i64>| found.first().copied().unwrap_or(0);
-        Ok(Group { count: (count(every) - count(others)).max(0), ..Group::completed() })
     }
 
     async fn count_one_by_one(&self, query: &Query, bounds: &Bounds, now: DateTime<Utc>) -> Result<Counted, Status> {
@@ -136,24 +149,6 @@ impl SagaList {
 }
 
 impl Group {
-    fn completed() -> Self {
-        Self {
-            definition: String::new(),
-            definition_version: 0,
-            state: 4,
-            step: String::new(),
-            error_code: String::new(),
-            currency: String::new(),
-            count: 0,
-            authorized: 0,
-            captured: 0,
-            reserved: 0,
-            reserved_units: 0,
-            first_started: None,
-            last_updated: None,
-        }
-    }
-
     fn like(row: &Row) -> Self {
         Self {
             definition: row.definition.clone(),
@@ -162,7 +157,13 @@ impl Group {
             step: row.step.clone(),
             error_code: row.error_code.clone(),
             currency: row.currency.clone(),
-            ..Self::completed()
+            count: 0,
+            authorized: 0,
+            captured: 0,
+            reserved: 0,
+            reserved_units: 0,
+            first_started: None,
+            last_updated: None,
         }
     }
 

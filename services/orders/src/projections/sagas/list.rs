@@ -7,15 +7,15 @@
 use chrono::{DateTime, Utc};
 use eventstore::ReadError;
 use saga_runtime::OpenSagas;
-use sqlx::postgres::{PgPool, Postgres};
-use sqlx::query::QueryAs;
+use sqlx::postgres::PgPool;
 use tonic::Status;
 use uuid::Uuid;
 
 use super::super::rows;
 use super::Usual;
+use super::statement::{Way, bind, statement};
 use crate::handler::{cancel_saga_id, place_saga_id};
-use crate::operations::query::{Bounds, Query, States, Subject};
+use crate::operations::query::{Bounds, Query, Subject};
 
 /// Orders of the customers of one query at most.
 const ORDERS_MAX: i64 = 20_000;
@@ -120,128 +120,6 @@ pub struct Page {
     pub after: Option<(i64, Uuid)>,
     /// At most so many.
     pub size: usize,
-}
-
-macro_rules! columns {
-    ($key:literal) => {
-        concat!(
-            "select saga_id, definition, definition_version, order_id, customer_id, state, started_at, updated_at, version,
-                    amount, currency, authorized, captured, reserved, reserved_units, step, lane, attempt, error_code,
-                    error, ",
-            $key,
-            " as key
-             from saga_view "
-        )
-    };
-}
-
-/// What the database can tell, beside the way. `$4` to `$11`.
-macro_rules! within {
-    () => {
-        " and state = any($4)
-          and ($5::text[] is null or definition = any($5))
-          and ($6::text[] is null or step = any($6))
-          and ($7::text[] is null or error_code = any($7))
-          and ($8::timestamptz is null or started_at >= $8)
-          and ($9::timestamptz is null or started_at <= $9)
-          and ($10::timestamptz is null or updated_at >= $10)
-          and ($11::timestamptz is null or updated_at <= $11) "
-    };
-}
-
-pub(super) use within;
-
-macro_rules! statements {
-    ($name:ident, $key:literal, $after:literal, $order:literal) => {
-        /// By id, not completed, all.
-        const $name: [&str; 3] = [
-            concat!(columns!($key), "where saga_id = any($3)", within!(), $after, $order, " limit $12"),
-            concat!(columns!($key), "where state <> 4 and $3::uuid[] is null", within!(), $after, $order, " limit $12"),
-            concat!(columns!($key), "where $3::uuid[] is null", within!(), $after, $order, " limit $12"),
-        ];
-    };
-}
-
-// `$1` and `$2`: key and id of the last row of the page before.
-statements!(
-    NEWEST,
-    "0::bigint",
-    "and $1::bigint is not distinct from $1 and ($2::uuid is null or saga_id < $2)",
-    "order by saga_id desc"
-);
-statements!(
-    OLDEST,
-    "0::bigint",
-    "and $1::bigint is not distinct from $1 and ($2::uuid is null or saga_id > $2)",
-    "order by saga_id"
-);
-statements!(
-    UPDATED,
-    "-(extract(epoch from updated_at) * 1000000)::bigint",
-    "and ($2::uuid is null or (-(extract(epoch from updated_at) * 1000000)::bigint, saga_id) > ($1, $2))",
-    "order by key, saga_id"
-);
-statements!(
-    IDLE,
-    "(extract(epoch from updated_at) * 1000000)::bigint",
-    "and ($2::uuid is null or ((extract(epoch from updated_at) * 1000000)::bigint, saga_id) > ($1, $2))",
-    "order by key, saga_id"
-);
-statements!(AMOUNT, "-amount", "and ($2::uuid is null or (-amount, saga_id) > ($1, $2))", "order by key, saga_id");
-
-/// The way to the sagas of a query.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Way {
-    Ids,
-    NotCompleted,
-    All,
-}
-
-impl Way {
-    pub(super) fn of(bounds: &Bounds) -> Self {
-        match &bounds.ids {
-            Some(_) => Self::Ids,
-            None if bounds.states.within(States::NOT_COMPLETED) => Self::NotCompleted,
-            None => Self::All,
-        }
-    }
-}
-
-fn statement(order: Order, way: Way) -> &'static str {
-    let [ids, not_completed, all] = match order {
-        Order::Newest => NEWEST,
-        Order::Oldest => OLDEST,
-        Order::Updated => UPDATED,
-        Order::Idle => IDLE,
-        Order::Amount => AMOUNT,
-    };
-    match way {
-        Way::Ids => ids,
-        Way::NotCompleted => not_completed,
-        Way::All => all,
-    }
-}
-
-type Arguments = sqlx::postgres::PgArguments;
-
-/// Binds `$3` to `$11`.
-pub(super) fn bind<'q, T>(
-    query: QueryAs<'q, Postgres, T, Arguments>,
-    bounds: &Bounds,
-) -> QueryAs<'q, Postgres, T, Arguments> {
-    let texts = |set: &Option<std::collections::BTreeSet<String>>| {
-        set.as_ref().map(|set| set.iter().cloned().collect::<Vec<_>>())
-    };
-    query
-        .bind(bounds.ids.as_ref().map(|ids| ids.iter().copied().collect::<Vec<_>>()))
-        .bind(bounds.states.numbers())
-        .bind(texts(&bounds.definitions))
-        .bind(texts(&bounds.steps))
-        .bind(texts(&bounds.errors))
-        .bind(bounds.started.from)
-        .bind(bounds.started.to)
-        .bind(bounds.updated.from)
-        .bind(bounds.updated.to)
 }
 
 impl SagaList {

@@ -4,6 +4,7 @@
 mod change;
 mod count;
 mod list;
+mod statement;
 mod usual;
 mod write;
 
@@ -24,7 +25,7 @@ pub use count::{Counted, Group};
 pub use list::{Order, Page, Row, SagaList};
 pub use usual::Usual;
 
-/// Writes `saga_view`, `step_begun` and `step_usual`.
+/// Writes `saga_view`, `saga_ended`, `step_begun` and `step_usual`.
 pub struct SagaProjection;
 
 #[async_trait::async_trait]
@@ -38,7 +39,7 @@ impl Projection for SagaProjection {
     }
 
     fn tables(&self) -> &'static [&'static str] {
-        &["saga_view", "saga_held", "step_begun", "step_usual"]
+        &["saga_view", "saga_ended", "saga_held", "step_begun", "step_usual"]
     }
 
     async fn apply(&self, connection: &mut PgConnection, events: &[Recorded]) -> Result<(), ProjectionError> {
@@ -51,10 +52,11 @@ impl Projection for SagaProjection {
                 marks.take(mark);
             }
         }
-        let (mut new, mut old) = (Vec::new(), Vec::new());
+        let (mut new, mut old, mut ended) = (Vec::new(), Vec::new(), Vec::new());
         for (saga_id, mut change) in changes {
-            if change.is_over() {
+            if let Some(at) = change.ended {
                 marks.over(saga_id);
+                ended.push((saga_id, at));
             }
             match change.started.take() {
                 Some(start) => new.push((saga_id, change, start)),
@@ -63,6 +65,7 @@ impl Projection for SagaProjection {
         }
         write::insert(connection, &new).await?;
         write::update(connection, &old).await?;
+        write::count_ended(connection, &ended).await?;
         marks.write(connection).await?;
         held::apply(connection, events).await
     }

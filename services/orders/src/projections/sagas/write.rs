@@ -1,5 +1,6 @@
 //! The rows of `saga_view`.
 
+use chrono::{DateTime, Utc};
 use farmera_proto::saga::v1::saga::State;
 use sqlx::postgres::PgConnection;
 use uuid::Uuid;
@@ -114,6 +115,35 @@ pub(super) async fn update(connection: &mut PgConnection, old: &[(Uuid, Change)]
     .bind(old.iter().map(|(_, change)| change.moves.captured).collect::<Vec<_>>())
     .bind(old.iter().map(|(_, change)| change.moves.reserved).collect::<Vec<_>>())
     .bind(old.iter().map(|(_, change)| change.definition_version).collect::<Vec<_>>())
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Sagas that ended in this batch, and when: they are counted, once and for all.
+pub(super) async fn count_ended(
+    connection: &mut PgConnection,
+    ended: &[(Uuid, DateTime<Utc>)],
+) -> Result<(), sqlx::Error> {
+    if ended.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(
+        "insert into saga_ended as e (
+             state, definition, definition_version, error_code, currency, count, first_started, last_updated
+         )
+         select s.state, s.definition, s.definition_version, s.error_code, s.currency, count(*), min(s.started_at),
+                max(n.ended_at)
+         from unnest($1::uuid[], $2::timestamptz[]) as n (saga_id, ended_at)
+         join saga_view as s on s.saga_id = n.saga_id
+         group by s.state, s.definition, s.definition_version, s.error_code, s.currency
+         on conflict (state, definition, definition_version, error_code, currency) do update
+         set count = e.count + excluded.count,
+             first_started = least(e.first_started, excluded.first_started),
+             last_updated = greatest(e.last_updated, excluded.last_updated)",
+    )
+    .bind(ended.iter().map(|(id, _)| *id).collect::<Vec<_>>())
+    .bind(ended.iter().map(|(_, at)| *at).collect::<Vec<_>>())
     .execute(connection)
     .await?;
     Ok(())
