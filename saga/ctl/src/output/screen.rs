@@ -16,7 +16,7 @@ impl Frame {
     pub fn line(&mut self, text: &str) {
         for line in text.split('\n') {
             self.0.push_str(line);
-            self.0.push_str("\u{1b}[K\r\n");
+            self.0.push_str("\u{1b}[K\n");
         }
     }
 
@@ -45,10 +45,7 @@ mod tests {
         frame.line("two\nlines");
         let frame = frame.whole();
         assert!(!frame.contains("\u{1b}[2J"), "{frame:?}");
-        assert_eq!(
-            frame,
-            "\u{1b}[?2026h\u{1b}[H3 sagas\u{1b}[K\r\ntwo\u{1b}[K\r\nlines\u{1b}[K\r\n\u{1b}[J\u{1b}[?2026l"
-        );
+        assert_eq!(frame, "\u{1b}[?2026h\u{1b}[H3 sagas\u{1b}[K\ntwo\u{1b}[K\nlines\u{1b}[K\n\u{1b}[J\u{1b}[?2026l");
     }
 
     #[test]

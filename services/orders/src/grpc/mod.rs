@@ -21,4 +21,5 @@ pub use operator::Operator;
 pub use queries::Queries;
 pub use reads::Reads;
 pub use replay::Replay;
+pub use sagas::Sagas;
 pub use trace::Participants;
