@@ -88,10 +88,8 @@ impl Stack {
             endpoints: listeners.endpoints.clone(),
             admin: listeners.admin_url.clone(),
         };
-        // Taken back when this function ends, well or not.
-        let notice = starting.tell(&options.state);
-        let _notice =
-            notice.map_err(|error| Failure::Setup(format!("cannot write beside the state folder: {error}")))?;
+        // Taken back when this function ends, well or not. Where it cannot be written, others are only told less.
+        let _notice = starting.tell(&options.state).ok();
         let progress = options.progress;
         let (servers, postgres) = timed(progress, ground::start(&options)).await?;
         let () = timed(progress, ground::migrate(&servers)).await?;
