@@ -1,4 +1,6 @@
-//! `sagactl dlq`: messages that the saga service could not handle.
+//! `sagactl dlq`: messages that a service could not handle.
+
+use std::cmp::Reverse;
 
 use chrono::{DateTime, Utc};
 use clap::{Args, Subcommand};
@@ -9,6 +11,7 @@ use farmera_proto::saga::v1::group_dead_letters_response::Group;
 
 use crate::act::selection::{bare, names};
 use crate::act::{self, Course, Wanted};
+use crate::connection::Server;
 use crate::failure::Failure;
 use crate::output::paint::Tone;
 use crate::output::table::{Cell, Column};
@@ -24,10 +27,14 @@ pub enum Command {
     /// List them, oldest first.
     List(List),
     /// Count them by cause and consumer, with what their sagas hold.
-    Groups,
+    Groups {
+        /// Only of this service.
+        #[arg(long, value_name = "NAME")]
+        service: Option<String>,
+    },
     /// Show one with its headers and body.
     Show {
-        /// Its number.
+        /// Its name, as `dlq list` shows it: orders/12.
         id: String,
     },
     /// Hand the lines of letters out again, oldest first.
@@ -39,9 +46,12 @@ pub enum Command {
 /// Which to list.
 #[derive(Args, Debug)]
 pub struct List {
-    /// Only of this group.
+    /// Only of this group: orders/g-1a2b3c.
     #[arg(long)]
     pub group: Option<String>,
+    /// Only of this service.
+    #[arg(long, value_name = "NAME")]
+    pub service: Option<String>,
     /// Only of this saga.
     #[arg(long, value_name = "ID")]
     pub saga: Option<String>,
@@ -56,10 +66,10 @@ pub struct List {
 /// An act on letters.
 #[derive(Args, Debug)]
 pub struct Act {
-    /// Letters by number; `-` reads them from standard input, as `-o name` prints them.
+    /// Letters of one service by name, such as orders/12; `-` reads them from standard input, as `-o name` prints them.
     #[arg(value_name = "ID")]
     pub ids: Vec<String>,
-    /// Or all of this group.
+    /// Or all of this group: orders/g-1a2b3c.
     #[arg(long, conflicts_with = "ids")]
     pub group: Option<String>,
     /// Preview, then act.
@@ -68,22 +78,40 @@ pub struct Act {
 }
 
 impl Act {
-    fn selection(&self) -> Result<pb::Selection, Failure> {
-        if let Some(letter_group) = self.group.clone() {
-            return Ok(pb::Selection { letter_group, ..pb::Selection::default() });
+    /// Whose letters, and which.
+    fn selection(&self) -> Result<(String, pb::Selection), Failure> {
+        if let Some(group) = &self.group {
+            let (service, letter_group) = place(group, "group", "orders/g-1a2b3c")?;
+            let letter_group = letter_group.to_owned();
+            return Ok((service.to_owned(), pb::Selection { letter_group, ..pb::Selection::default() }));
         }
-        let letter_ids =
-            names(self.ids.clone(), "letter/")?.iter().map(|name| number(name)).collect::<Result<Vec<_>, _>>()?;
+        let names = names(self.ids.clone(), "")?;
+        let places = names.iter().map(|name| number(name)).collect::<Result<Vec<_>, _>>()?;
+        let service = places.first().map(|(service, _)| (*service).to_owned()).unwrap_or_default();
+        if let Some((other, _)) = places.iter().find(|(other, _)| *other != service) {
+            return Err(Failure::Usage(format!("a plan is one of one service: {service} and {other} are two")));
+        }
+        let letter_ids: Vec<i64> = places.into_iter().map(|(_, number)| number).collect();
         if letter_ids.is_empty() {
-            return Err(Failure::Usage("say which letters: numbers, - for standard input, or --group".to_owned()));
+            return Err(Failure::Usage("say which letters: names, - for standard input, or --group".to_owned()));
         }
-        Ok(pb::Selection { letter_ids, ..pb::Selection::default() })
+        Ok((service, pb::Selection { letter_ids, ..pb::Selection::default() }))
     }
 }
 
-fn number(name: &str) -> Result<i64, Failure> {
-    let senseless = || Failure::Usage(format!("{name:?} is no letter; expected a number, see `sagactl dlq list`"));
-    bare(name, "letter/").parse().map_err(|_| senseless())
+/// A service and what is meant of it.
+fn place<'a>(name: &'a str, what: &str, such_as: &str) -> Result<(&'a str, &'a str), Failure> {
+    let sound = name.split_once('/').filter(|(service, rest)| !service.is_empty() && !rest.is_empty());
+    sound.ok_or_else(|| {
+        Failure::Usage(format!("{name:?} is no {what}; expected one such as {such_as}: sagactl dlq list"))
+    })
+}
+
+fn number(name: &str) -> Result<(&str, i64), Failure> {
+    let (service, number) = place(name, "letter", "orders/12")?;
+    let senseless =
+        || Failure::Usage(format!("{name:?} is no letter; expected one such as orders/12: sagactl dlq list"));
+    Ok((service, number.parse().map_err(|_| senseless())?))
 }
 
 fn state_name(state: State) -> &'static str {
@@ -111,7 +139,7 @@ impl Listed for pb::DeadLetter {
     ];
 
     fn name(&self) -> String {
-        format!("letter/{}", self.id)
+        format!("{}/{}", self.service, self.id)
     }
 
     fn cells(&self, now: DateTime<Utc>) -> Vec<Cell> {
@@ -121,14 +149,14 @@ impl Listed for pb::DeadLetter {
             State::Redriven => Tone::Good,
         };
         vec![
-            self.id.to_string().into(),
+            self.name().into(),
             Cell::toned(state_name(self.state()), tone),
             or_dash(&self.consumer).into(),
             or_dash(&self.key).into(),
             or_dash(&self.reason).into(),
             self.attempts.to_string().into(),
             age(time(self.park_time.as_ref()), now).into(),
-            or_dash(&self.group).into(),
+            format!("{}/{}", self.service, self.group).into(),
             or_dash(&self.subject).into(),
             or_dash(&self.last_error).into(),
         ]
@@ -151,12 +179,12 @@ impl Listed for Group {
     ];
 
     fn name(&self) -> String {
-        self.group.clone()
+        format!("{}/{}", self.service, self.group)
     }
 
     fn cells(&self, now: DateTime<Utc>) -> Vec<Cell> {
         vec![
-            self.group.as_str().into(),
+            self.name().into(),
             or_dash(&self.cause).into(),
             or_dash(&self.consumer).into(),
             or_dash(&self.message).into(),
@@ -166,7 +194,7 @@ impl Listed for Group {
             age(time(self.first_time.as_ref()), now).into(),
             age(time(self.last_time.as_ref()), now).into(),
             or_dash(&self.participant).into(),
-            self.sample_id.to_string().into(),
+            format!("{}/{}", self.service, self.sample_id).into(),
         ]
     }
 }
@@ -178,63 +206,99 @@ impl Listed for Group {
 pub async fn command(command: Command, session: &mut Session) -> Result<(), Failure> {
     match command {
         Command::List(list) => self::list(list, session).await,
-        Command::Groups => groups(session).await,
+        Command::Groups { service } => groups(service.as_deref(), session).await,
         Command::Show { id } => show(&id, session).await,
-        Command::Redrive(act) => {
-            let selection = act.selection();
-            act::run(Wanted::plain("dlq redrive", Kind::Redrive), selection, act.course, session).await
-        }
-        Command::Discard(act) => {
-            let selection = act.selection();
-            act::run(Wanted::plain("dlq discard", Kind::Discard), selection, act.course, session).await
-        }
+        Command::Redrive(act) => self::act(Wanted::plain("dlq redrive", Kind::Redrive), act, session).await,
+        Command::Discard(act) => self::act(Wanted::plain("dlq discard", Kind::Discard), act, session).await,
     }
 }
 
+async fn act(wanted: Wanted, act: Act, session: &mut Session) -> Result<(), Failure> {
+    let (wanted, selection) = match act.selection() {
+        Ok((service, selection)) => (Wanted { service, ..wanted }, Ok(selection)),
+        Err(failure) => (wanted, Err(failure)),
+    };
+    act::run(wanted, selection, act.course, session).await
+}
+
+/// Those that are asked: the one that is named, or all.
+fn asked(service: Option<&str>, session: &Session) -> Result<Vec<Server>, Failure> {
+    match service {
+        Some(name) => Ok(vec![session.server_of(name)?]),
+        None => session.servers(),
+    }
+}
+
+/// Service after service; whoever is away is told of at the end.
 async fn list(list: List, session: &mut Session) -> Result<(), Failure> {
-    let server = session.server()?;
-    let mut listing = Listing::begin::<pb::DeadLetter>(&session.out);
-    let mut page_token = String::new();
+    let (service, group) = match &list.group {
+        Some(group) => place(group, "group", "orders/g-1a2b3c").map(|(service, group)| (Some(service), group))?,
+        None => (list.service.as_deref(), ""),
+    };
     let saga_id = list.saga.as_deref().map(|id| bare(id, "saga/").to_owned()).unwrap_or_default();
-    loop {
-        let request = pb::ListDeadLettersRequest {
-            page_size: rest(list.limit, listing.count()),
-            page_token,
-            with_ended: list.all,
-            group: list.group.clone().unwrap_or_default(),
-            saga_id: saga_id.clone(),
-            with_bodies: false,
-        };
-        let page = server.ask(server.machinery().list_dead_letters(request)).await?;
-        listing.page(&mut session.out, &page.letters)?;
-        page_token = page.next_page_token;
-        if page_token.is_empty() || (list.limit > 0 && listing.count() >= list.limit) {
+    let mut listing = Listing::begin::<pb::DeadLetter>(&session.out);
+    let mut away = None;
+    for server in asked(service, session)? {
+        let mut page_token = String::new();
+        loop {
+            let request = pb::ListDeadLettersRequest {
+                page_size: rest(list.limit, listing.count()),
+                page_token,
+                with_ended: list.all,
+                group: group.to_owned(),
+                saga_id: saga_id.clone(),
+                with_bodies: false,
+            };
+            let page = match server.ask(server.machinery().list_dead_letters(request)).await {
+                Ok(page) => page,
+                Err(failure) => {
+                    away = away.or(Some(failure));
+                    break;
+                }
+            };
+            listing.page(&mut session.out, &page.letters)?;
+            page_token = page.next_page_token;
+            if page_token.is_empty() || is_full(list.limit, &listing) {
+                break;
+            }
+        }
+        if is_full(list.limit, &listing) {
             break;
         }
     }
     let count = listing.count();
     listing.end(&mut session.out)?;
-    if session.out.is_for_people() {
+    if session.out.is_for_people() && away.is_none() {
         tell(if count == 0 { "no dead letters" } else { "Next: sagactl dlq show ID, or by cause: sagactl dlq groups" });
     }
-    Ok(())
+    away.map_or(Ok(()), Err)
 }
 
-async fn groups(session: &mut Session) -> Result<(), Failure> {
-    let server = session.server()?;
-    let answer = server.ask(server.machinery().group_dead_letters(pb::GroupDeadLettersRequest {})).await?;
-    session.out.list(&answer.groups)?;
-    if session.out.is_for_people() {
-        let count = answer.groups.iter().map(|group| group.count).sum();
+fn is_full(limit: usize, listing: &Listing) -> bool {
+    limit > 0 && listing.count() >= limit
+}
+
+async fn groups(service: Option<&str>, session: &mut Session) -> Result<(), Failure> {
+    let (mut groups, mut away) = (Vec::new(), None);
+    for server in asked(service, session)? {
+        match server.ask(server.machinery().group_dead_letters(pb::GroupDeadLettersRequest {})).await {
+            Ok(answer) => groups.extend(answer.groups),
+            Err(failure) => away = away.or(Some(failure)),
+        }
+    }
+    groups.sort_by_key(|group: &Group| Reverse(group.count));
+    session.out.list(&groups)?;
+    if session.out.is_for_people() && away.is_none() {
+        let count = groups.iter().map(|group| group.count).sum();
         let next = "Next: sagactl dlq redrive --group NAME --reason WHY --plan";
         tell(if count == 0 { "no dead letters".to_owned() } else { format!("{}. {next}", counted(count, "letter")) });
     }
-    Ok(())
+    away.map_or(Ok(()), Err)
 }
 
 async fn show(id: &str, session: &mut Session) -> Result<(), Failure> {
-    let number = number(id)?;
-    let letter = find(number, session).await?;
+    let (service, number) = number(id)?;
+    let letter = find(&session.server_of(service)?, number).await?;
     let out = &mut session.out;
     if out.whole(&letter.name(), &letter)? {
         return Ok(());
@@ -257,8 +321,7 @@ async fn show(id: &str, session: &mut Session) -> Result<(), Failure> {
 }
 
 /// The contract lists letters; one of them is looked for page by page, oldest first.
-async fn find(number: i64, session: &Session) -> Result<pb::DeadLetter, Failure> {
-    let server = session.server()?;
+async fn find(server: &Server, number: i64) -> Result<pb::DeadLetter, Failure> {
     let mut page_token = String::new();
     loop {
         let request = pb::ListDeadLettersRequest {
@@ -274,7 +337,10 @@ async fn find(number: i64, session: &Session) -> Result<pb::DeadLetter, Failure>
         }
         page_token = page.next_page_token;
         if page_token.is_empty() {
-            return Err(Failure::NotFound(format!("there is no letter {number}; see `sagactl dlq list --all`")));
+            return Err(Failure::NotFound(format!(
+                "there is no letter {}/{number}; see `sagactl dlq list --all`",
+                server.name
+            )));
         }
     }
 }

@@ -165,12 +165,12 @@ async fn set(wanted: Set, session: &mut Session) -> Result<(), Failure> {
     };
     let until_time = until.map(timestamp);
     let act = pb::Act { kind: Kind::Hold.into(), until_time, pace: wanted.pace.to_contract(), ..pb::Act::default() };
-    act::run(Wanted { command: "hold set", act }, Ok(selection(wanted.target)), wanted.course.into(), session).await
+    act::run(Wanted::of("hold set", act), Ok(selection(wanted.target)), wanted.course.into(), session).await
 }
 
 async fn release(wanted: Release, session: &mut Session) -> Result<(), Failure> {
     let act = pb::Act { kind: Kind::Release.into(), pace: wanted.pace.to_contract(), ..pb::Act::default() };
-    act::run(Wanted { command: "hold release", act }, Ok(selection(wanted.target)), wanted.course.into(), session).await
+    act::run(Wanted::of("hold release", act), Ok(selection(wanted.target)), wanted.course.into(), session).await
 }
 
 fn selection(target: Option<String>) -> pb::Selection {

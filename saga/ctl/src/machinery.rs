@@ -1,8 +1,9 @@
 //! `sagactl projection`, `transport`, `service`: what sagas run on.
 
 use chrono::{DateTime, Utc};
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 use farmera_proto::saga::v1 as pb;
+use farmera_proto::saga::v1::act::Kind;
 use farmera_proto::saga::v1::get_transport_status_response::BrokerStream;
 use farmera_proto::saga::v1::list_projections_response::ProjectionStatus;
 use serde::Serialize;
@@ -10,11 +11,12 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
+use crate::act::{self, PlainCourse, Wanted};
 use crate::connection::Server;
 use crate::failure::Failure;
 use crate::output::paint::Tone;
 use crate::output::table::{Cell, Column};
-use crate::output::words::{age, counted, grouped, or_dash, time};
+use crate::output::words::{age, grouped, or_dash, time};
 use crate::output::{Listed, tell};
 use crate::session::Session;
 
@@ -22,14 +24,48 @@ use crate::session::Session;
 #[derive(Debug, Subcommand)]
 pub enum ProjectionCommand {
     /// List them and how far they have come.
-    List,
+    List {
+        /// Only of this service.
+        #[arg(long, value_name = "NAME")]
+        service: Option<String>,
+    },
+    /// Make read models of one service anew from the log, in the server, while it runs.
+    Rebuild(RebuildProjection),
+}
+
+/// Which to make anew.
+#[derive(Args, Debug)]
+pub struct RebuildProjection {
+    /// By name, as `projection list` shows them: orders/order_view.
+    #[arg(value_name = "NAME", required_unless_present = "apply", conflicts_with = "apply")]
+    pub names: Vec<String>,
+    /// Preview, then act.
+    #[command(flatten)]
+    pub course: PlainCourse,
+}
+
+/// Whose messages to tell again.
+#[derive(Args, Debug)]
+pub struct RebuildTransport {
+    /// The service whose stream it is.
+    #[arg(required_unless_present = "apply", conflicts_with = "apply")]
+    pub service: Option<String>,
+    /// Preview, then act.
+    #[command(flatten)]
+    pub course: PlainCourse,
 }
 
 /// What can be asked about the way to the broker.
 #[derive(Debug, Subcommand)]
 pub enum TransportCommand {
     /// Show what waits to be published and what the broker is known to have lost.
-    Status,
+    Status {
+        /// Only of this service.
+        #[arg(long, value_name = "NAME")]
+        service: Option<String>,
+    },
+    /// Compare a service's log with what the broker holds, and tell again what is missing.
+    Rebuild(RebuildTransport),
 }
 
 /// What can be asked about services.
@@ -37,6 +73,14 @@ pub enum TransportCommand {
 pub enum ServiceCommand {
     /// List the services and whether they serve.
     List,
+}
+
+/// Those that are asked: the one that is named, or all.
+fn asked(service: Option<&str>, session: &Session) -> Result<Vec<Server>, Failure> {
+    match service {
+        Some(name) => Ok(vec![session.server_of(name)?]),
+        None => session.servers(),
+    }
 }
 
 impl Listed for ProjectionStatus {
@@ -49,13 +93,13 @@ impl Listed for ProjectionStatus {
     ];
 
     fn name(&self) -> String {
-        self.name.clone()
+        format!("{}/{}", self.service, self.name)
     }
 
     fn cells(&self, now: DateTime<Utc>) -> Vec<Cell> {
         let uneasy = |number: u64| Cell::toned(grouped(number), if number == 0 { Tone::Good } else { Tone::Uneasy });
         vec![
-            self.name.as_str().into(),
+            Listed::name(self).into(),
             uneasy(self.lag_events),
             uneasy(self.parked_streams),
             or_dash(&self.cursor).into(),
@@ -64,67 +108,130 @@ impl Listed for ProjectionStatus {
     }
 }
 
-/// Asks and prints.
+/// Asks and prints, or plans and applies.
 ///
 /// # Errors
-/// [`Failure`] of the server.
+/// [`Failure`] of a server.
 pub async fn projections(command: ProjectionCommand, session: &mut Session) -> Result<(), Failure> {
-    let ProjectionCommand::List = command;
-    let server = session.server()?;
-    let answer = server.ask(server.machinery().list_projections(pb::ListProjectionsRequest {})).await?;
-    session.out.list(&answer.projections)?;
-    if session.out.is_for_people() {
+    let service = match command {
+        ProjectionCommand::List { service } => service,
+        ProjectionCommand::Rebuild(RebuildProjection { names, course }) => {
+            let wanted = Wanted::plain("projection rebuild", Kind::RebuildProjection);
+            return match of_one_service(&names) {
+                Ok((service, selection)) => {
+                    act::run(Wanted { service, ..wanted }, Ok(selection), course.into(), session).await
+                }
+                Err(failure) => act::run(wanted, Err(failure), course.into(), session).await,
+            };
+        }
+    };
+    let (mut found, mut away) = (Vec::new(), None);
+    for server in asked(service.as_deref(), session)? {
+        match server.ask(server.machinery().list_projections(pb::ListProjectionsRequest {})).await {
+            Ok(answer) => found.extend(answer.projections),
+            Err(failure) => away = away.or(Some(failure)),
+        }
+    }
+    session.out.list(&found)?;
+    if session.out.is_for_people() && away.is_none() {
         tell(
-            "LAG is in events, PARKED in streams that wait for a newer program. Make one anew: docs/runbooks/read-models.md",
+            "LAG is in events, PARKED in streams that wait for a newer program. Make one anew: sagactl projection rebuild NAME --reason WHY --plan",
         );
     }
-    Ok(())
+    away.map_or(Ok(()), Err)
 }
 
-impl Listed for BrokerStream {
+/// Read models of one service: `orders/order_view`.
+fn of_one_service(names: &[String]) -> Result<(String, pb::Selection), Failure> {
+    let (mut whose, mut projection_names) = (None, Vec::new());
+    for name in names {
+        let Some((service, projection)) = name.split_once('/') else {
+            return Err(Failure::Usage(format!("{name:?} is no read model; expected one such as orders/order_view")));
+        };
+        if whose.get_or_insert(service) != &service {
+            return Err(Failure::Usage("a plan is one of one service: name read models of one".to_owned()));
+        }
+        projection_names.push(projection.to_owned());
+    }
+    let service = whose.unwrap_or_default().to_owned();
+    Ok((service, pb::Selection { projection_names, ..pb::Selection::default() }))
+}
+
+/// A stream of the broker, and what waits to be told there.
+#[derive(Serialize)]
+struct Way {
+    service: String,
+    outbox_pending: u64,
+    oldest_pending_time: Option<pbjson_types::Timestamp>,
+    stream: BrokerStream,
+}
+
+impl Listed for Way {
     const COLUMNS: &'static [Column] = &[
         Column::left("NAME"),
+        Column::left("STREAM"),
+        Column::right("OUTBOX"),
+        Column::right("SINCE"),
         Column::right("EPOCH"),
         Column::right("LAST"),
         Column::right("MISSING"),
-        Column::left("CONSUMERS"),
+        Column::left("CONSUMERS").wide(),
         Column::right("AGE"),
     ];
 
     fn name(&self) -> String {
-        self.name.clone()
+        self.service.clone()
     }
 
     fn cells(&self, now: DateTime<Utc>) -> Vec<Cell> {
+        let Self { service, outbox_pending, oldest_pending_time, stream } = self;
+        let tone = if stream.missing == 0 { Tone::Good } else { Tone::Bad };
         vec![
-            self.name.as_str().into(),
-            self.epoch.to_string().into(),
-            grouped(self.last_sequence).into(),
-            Cell::toned(grouped(self.missing), if self.missing == 0 { Tone::Good } else { Tone::Bad }),
-            or_dash(&self.consumers.join(",")).into(),
-            age(time(self.update_time.as_ref()), now).into(),
+            service.as_str().into(),
+            or_dash(&stream.name).into(),
+            grouped(*outbox_pending).into(),
+            age(time(oldest_pending_time.as_ref()), now).into(),
+            stream.epoch.to_string().into(),
+            grouped(stream.last_sequence).into(),
+            Cell::toned(grouped(stream.missing), tone),
+            or_dash(&stream.consumers.join(",")).into(),
+            age(time(stream.update_time.as_ref()), now).into(),
         ]
     }
 }
 
-/// Asks and prints.
+/// Asks and prints, or plans and applies.
 ///
 /// # Errors
-/// [`Failure`] of the server.
+/// [`Failure`] of a server.
 pub async fn transport(command: TransportCommand, session: &mut Session) -> Result<(), Failure> {
-    let TransportCommand::Status = command;
-    let server = session.server()?;
-    let answer = server.ask(server.machinery().get_transport_status(pb::GetTransportStatusRequest {})).await?;
-    if session.out.whole("transport", &answer)? {
-        return Ok(());
-    }
-    session.out.list(&answer.streams)?;
-    let pending = counted(answer.outbox_pending, "transaction");
-    let oldest = match time(answer.oldest_pending_time.as_ref()) {
-        Some(oldest) => format!(", the oldest for {}", age(Some(oldest), session.out.now)),
-        None => String::new(),
+    let service = match command {
+        TransportCommand::Status { service } => service,
+        TransportCommand::Rebuild(RebuildTransport { service, course }) => {
+            let service = service.unwrap_or_default();
+            let wanted = Wanted { service, ..Wanted::plain("transport rebuild", Kind::RebuildTransport) };
+            return act::run(wanted, Ok(pb::Selection::default()), course.into(), session).await;
+        }
     };
-    session.out.line(format!("outbox: {pending} to be published{oldest}"))
+    let (mut ways, mut away) = (Vec::new(), None);
+    for server in asked(service.as_deref(), session)? {
+        match server.ask(server.machinery().get_transport_status(pb::GetTransportStatusRequest {})).await {
+            Ok(answer) => ways.extend(answer.streams.into_iter().map(|stream| Way {
+                service: answer.service.clone(),
+                outbox_pending: answer.outbox_pending,
+                oldest_pending_time: answer.oldest_pending_time,
+                stream,
+            })),
+            Err(failure) => away = away.or(Some(failure)),
+        }
+    }
+    session.out.list(&ways)?;
+    if session.out.is_for_people() && away.is_none() {
+        tell(
+            "OUTBOX is transactions to be published, MISSING what the broker is known to have lost. Tell it again: sagactl transport rebuild SERVICE --reason WHY --plan",
+        );
+    }
+    away.map_or(Ok(()), Err)
 }
 
 #[derive(Serialize)]
@@ -196,10 +303,9 @@ async fn look_at(server: &Server) -> Row {
         Ok(ServingStatus::Unknown | ServingStatus::ServiceUnknown) => ("UNKNOWN", None),
         Err(failure) => ("AWAY", Some(failure.to_string())),
     };
-    let info = if server.name == "orders" {
-        server.ask(server.machinery().get_service_info(pb::GetServiceInfoRequest {})).await.ok()
-    } else {
-        None
+    let info = match health {
+        "AWAY" => None,
+        _ => server.ask(server.machinery().get_service_info(pb::GetServiceInfoRequest {})).await.ok(),
     };
     Row { name: server.name, url: server.url.clone(), health, info, trouble }
 }

@@ -1,14 +1,18 @@
 //! `sagactl op`: plans that are carried out, and their approval.
 
+use std::cmp::Reverse;
+
 use clap::Subcommand;
 use farmera_proto::saga::v1 as pb;
 use farmera_proto::saga::v1::act::Kind;
 
 use crate::act::operation::{Interruption, watch};
+use crate::act::place;
 use crate::act::plan::{command_of, lines, short};
 use crate::act::selection::bare;
+use crate::connection::Server;
 use crate::failure::Failure;
-use crate::output::words::harmless;
+use crate::output::words::{harmless, time};
 use crate::output::{Listing, tell};
 use crate::saga::list::rest;
 use crate::session::Session;
@@ -57,12 +61,16 @@ pub enum Command {
 /// # Errors
 /// [`Failure`] of the server.
 pub async fn command(command: Command, session: &mut Session) -> Result<(), Failure> {
-    let server = session.server()?;
     match command {
         Command::List { limit } => list(limit, session).await,
         Command::Show { id } => show(bare(&id, "op/"), session).await,
-        Command::Watch { id } => watch(bare(&id, "op/"), Interruption::listen()?, &server, session).await,
+        Command::Watch { id } => {
+            let interruption = Interruption::listen()?;
+            let (server, _) = place::of_operation(bare(&id, "op/"), session).await?;
+            watch(bare(&id, "op/"), interruption, &server, session).await
+        }
         Command::Stop { id, reason } => {
+            let (server, _) = place::of_operation(bare(&id, "op/"), session).await?;
             let request = pb::StopOperationRequest { operation_id: bare(&id, "op/").to_owned(), reason };
             let stopped = server.ask(server.operators().stop_operation(request)).await?.operation.unwrap_or_default();
             tell(format!(
@@ -75,6 +83,7 @@ pub async fn command(command: Command, session: &mut Session) -> Result<(), Fail
         }
         Command::Plan { hash } => plan(hash, session).await,
         Command::Approve { hash } => {
+            let (server, _) = place::of_plan(&hash, session).await?;
             let request = pb::ApprovePlanRequest { hash };
             let plan = server.ask(server.operators().approve_plan(request)).await?.plan.unwrap_or_default();
             let kind = plan.act.as_ref().map_or(Kind::Unspecified, pb::Act::kind);
@@ -90,38 +99,47 @@ pub async fn command(command: Command, session: &mut Session) -> Result<(), Fail
     }
 }
 
+/// The newest of every service; whoever is away is told of at the end.
 async fn list(limit: usize, session: &mut Session) -> Result<(), Failure> {
-    let server = session.server()?;
-    let mut listing = Listing::begin::<pb::Operation>(&session.out);
-    let mut page_token = String::new();
-    loop {
-        let page_size = rest(limit, listing.count());
-        let request = pb::ListOperationsRequest { page_size, page_token };
-        let page = server.ask(server.operators().list_operations(request)).await?;
-        listing.page(&mut session.out, &page.operations)?;
-        page_token = page.next_page_token;
-        if page_token.is_empty() || listing.count() >= limit {
-            break;
+    let (mut operations, mut away) = (Vec::new(), None);
+    for server in session.servers()? {
+        match of_service(&server, limit).await {
+            Ok(found) => operations.extend(found),
+            Err(failure) => away = away.or(Some(failure)),
         }
     }
-    let count = listing.count();
-    listing.end(&mut session.out)?;
-    if session.out.is_for_people() {
-        tell(if count == 0 { "no operations" } else { "Next: sagactl op show ID" });
+    operations.sort_by_key(|operation| Reverse(time(operation.create_time.as_ref())));
+    operations.truncate(limit);
+    session.out.list(&operations)?;
+    if session.out.is_for_people() && away.is_none() {
+        tell(if operations.is_empty() { "no operations" } else { "Next: sagactl op show ID" });
     }
-    Ok(())
+    away.map_or(Ok(()), Err)
+}
+
+async fn of_service(server: &Server, limit: usize) -> Result<Vec<pb::Operation>, Failure> {
+    let mut found = Vec::new();
+    let mut page_token = String::new();
+    loop {
+        let request = pb::ListOperationsRequest { page_size: rest(limit, found.len()), page_token };
+        let page = server.ask(server.operators().list_operations(request)).await?;
+        found.extend(page.operations);
+        page_token = page.next_page_token;
+        if page_token.is_empty() || found.len() >= limit {
+            return Ok(found);
+        }
+    }
 }
 
 async fn show(id: &str, session: &mut Session) -> Result<(), Failure> {
-    let server = session.server()?;
-    let request = pb::GetOperationRequest { operation_id: id.to_owned() };
-    let answer = server.ask(server.operators().get_operation(request)).await?;
+    let (_, answer) = place::of_operation(id, session).await?;
     let out = &mut session.out;
     if out.whole(&format!("op/{id}"), &answer)? {
         return Ok(());
     }
     let operation = answer.operation.unwrap_or_default();
     out.list(std::slice::from_ref(&operation))?;
+    out.line(format!("service   {}", harmless(&operation.service)))?;
     out.line(format!("reason    {}", harmless(&operation.reason)))?;
     out.line(format!("plan      {} (sagactl op plan {})", short(&operation.plan_hash), short(&operation.plan_hash)))?;
     if !operation.detail.is_empty() {
@@ -134,9 +152,7 @@ async fn show(id: &str, session: &mut Session) -> Result<(), Failure> {
 }
 
 async fn plan(hash: String, session: &mut Session) -> Result<(), Failure> {
-    let server = session.server()?;
-    let request = pb::GetPlanRequest { hash: hash.clone() };
-    let plan = server.ask(server.operators().get_plan(request)).await?.plan.unwrap_or_default();
+    let (server, plan) = place::of_plan(&hash, session).await?;
     let kind = plan.act.as_ref().map_or(Kind::Unspecified, pb::Act::kind);
     if session.out.is_for_people() {
         for line in lines(&plan, command_of(kind), session.out.now) {

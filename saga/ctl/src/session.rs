@@ -142,4 +142,15 @@ impl Session {
         };
         all.iter().map(server).collect()
     }
+
+    /// The server of this name.
+    ///
+    /// # Errors
+    /// [`Failure::Usage`] when there is none of this name, or the context makes no sense.
+    pub fn server_of(&self, name: &str) -> Result<Server, Failure> {
+        let servers = self.servers()?;
+        let known = servers.iter().map(|server| server.name).collect::<Vec<_>>().join(", ");
+        let found = servers.into_iter().find(|server| server.name == name);
+        found.ok_or_else(|| Failure::Usage(format!("there is no service {name:?}; there is {known}")))
+    }
 }

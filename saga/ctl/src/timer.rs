@@ -144,7 +144,7 @@ pub async fn command(command: Command, session: &mut Session) -> Result<(), Fail
             let shift = by.map(By::to_contract);
             let step = step.unwrap_or_default();
             let act = pb::Act { kind: Kind::ShiftTimer.into(), step, shift, ..pb::Act::default() };
-            act::run(Wanted { command: "timer shift", act }, sagas.selection(), course, session).await
+            act::run(Wanted::of("timer shift", act), sagas.selection(), course, session).await
         }
         Command::Freeze(Plain { sagas, course }) => {
             act::run(Wanted::plain("timer freeze", Kind::FreezeTimer), sagas.selection(), course, session).await

@@ -116,13 +116,18 @@ async fn everything_that_sagas_run_on_can_be_looked_at() {
     assert!(definition.contains("authorize-payment") && definition.contains("no way back"), "{definition}");
     assert!(ground.well(&["def", "graph", "place-order"]).await.contains("(no way back)"));
     assert_eq!(ground.sagactl(&["def", "show", "nothing"]).await.code, 3);
-    assert!(ground.well(&["projection", "list"]).await.contains("LAG"));
-    assert!(ground.well(&["transport", "status"]).await.contains("outbox: "));
+    let models = ground.well(&["projection", "list"]).await;
+    for name in ["orders/saga_view", "products/catalogue", "payment/payment_view", "notification/notification_view"] {
+        assert!(models.contains(name), "{name}: {models}");
+    }
+    assert!(!ground.well(&["projection", "list", "--service", "payment"]).await.contains("orders/"));
+    let ways = ground.well(&["transport", "status", "-o", "name"]).await;
+    assert_eq!(ways.lines().collect::<Vec<_>>(), ["orders", "products", "payment", "notification"]);
     let services = ground.well(&["service", "list"]).await;
     assert!(services.matches("SERVING").count() == 4, "{services}");
     assert!(ground.well(&["version"]).await.contains("orders "));
     assert_eq!(ground.sagactl(&["dlq", "groups"]).await.code, 0);
-    assert_eq!(ground.sagactl(&["dlq", "show", "7"]).await.code, 3);
+    assert_eq!(ground.sagactl(&["dlq", "show", "payment/7"]).await.code, 3);
     let screen = ground.well(&["top", "--once"]).await;
     assert!(screen.contains("IN FLIGHT") && screen.contains("authorize-payment"), "{screen}");
     ground.stop().await;

@@ -72,6 +72,7 @@ fn operation() -> pb::Operation {
         total: 37,
         succeeded: 14,
         rate: 5,
+        service: "orders".to_owned(),
         create_time: ago(3),
         ..pb::Operation::default()
     }
@@ -87,6 +88,7 @@ fn letters() -> (pb::DeadLetter, pb::group_dead_letters_response::Group) {
         attempts: 1,
         park_time: ago(600),
         group: "g-1a9".to_owned(),
+        service: "orders".to_owned(),
         ..pb::DeadLetter::default()
     };
     let group = pb::group_dead_letters_response::Group {
@@ -101,6 +103,7 @@ fn letters() -> (pb::DeadLetter, pb::group_dead_letters_response::Group) {
         first_time: ago(18_000),
         last_time: ago(120),
         sample_id: 12,
+        service: "orders".to_owned(),
     };
     (letter, group)
 }
@@ -121,6 +124,15 @@ fn every_table_is_as_it_was() {
     let (letter, group) = letters();
     draw("dlq list", &[letter], &mut text);
     draw("dlq groups", &[group], &mut text);
+    let model = pb::list_projections_response::ProjectionStatus {
+        name: "order_view".to_owned(),
+        cursor: "4711/12".to_owned(),
+        update_time: ago(2),
+        lag_events: 1_200,
+        service: "orders".to_owned(),
+        ..pb::list_projections_response::ProjectionStatus::default()
+    };
+    draw("projection list", &[model], &mut text);
     let timer = |due_time, id: &str| pb::Timer {
         saga_id: id.to_owned(),
         due_time,

@@ -177,6 +177,8 @@ impl ServiceEnv<'_> {
 pub struct Common {
     /// The service's database, as the service's own role.
     pub database_url: Secret,
+    /// The same as its owner, if this process may know: for making read models anew.
+    pub owner_url: Option<Secret>,
     /// The broker.
     pub nats_url: Secret,
     /// Where gRPC is served; port 0 takes a free one.
@@ -185,16 +187,28 @@ pub struct Common {
     pub database_connections_max: u32,
     /// How long work in flight may take to finish after a shutdown was asked for.
     pub drain_limit: Duration,
+    /// Operators' plans for more things than this need a second person's approval.
+    pub approval_above: u32,
 }
+
+/// Few enough to be looked at one by one.
+const APPROVAL_ABOVE: u32 = 100;
 
 impl Common {
     /// Reads what every service needs: `DATABASE_URL`, `NATS_URL`, `GRPC_ADDRESS`, `DATABASE_CONNECTIONS_MAX`,
-    /// `DRAIN_LIMIT_MS`.
+    /// `DRAIN_LIMIT_MS`, `APPROVAL_ABOVE` (100); `MIGRATION_URL` if it is set.
     ///
     /// # Errors
     /// [`ConfigError`] names the variable.
     pub fn from_env(env: &ServiceEnv<'_>, default_port: u16) -> Result<Self, ConfigError> {
+        const OWNER: &str = "the service's database as its owner (postgres://…)";
+        let owner_url = match env.secret("MIGRATION_URL", OWNER) {
+            Ok(url) => Some(url),
+            Err(ConfigError::Missing { .. }) => None,
+            Err(error @ (ConfigError::Malformed { .. } | ConfigError::Unreadable { .. })) => return Err(error),
+        };
         Ok(Self {
+            owner_url,
             database_url: env.secret("DATABASE_URL", "where the service's Postgres database is (postgres://…)")?,
             nats_url: env.secret("NATS_URL", "where NATS is (nats://host:4222)")?,
             grpc_address: env.value(
@@ -204,6 +218,7 @@ impl Common {
             )?,
             database_connections_max: env.value("DATABASE_CONNECTIONS_MAX", 8, "a number of connections")?,
             drain_limit: env.millis("DRAIN_LIMIT_MS", Duration::from_secs(10))?,
+            approval_above: env.value("APPROVAL_ABOVE", APPROVAL_ABOVE, "a number")?,
         })
     }
 

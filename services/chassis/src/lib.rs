@@ -28,6 +28,7 @@ pub mod grpc;
 pub mod health;
 pub mod held_back;
 pub mod money;
+pub mod operations;
 pub mod page;
 mod probe;
 pub mod problem;

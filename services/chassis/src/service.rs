@@ -19,7 +19,7 @@ use tracing::{info, warn};
 
 use crate::broker::{Broker, BrokerError};
 use crate::clock::{StoreClock, Uuids};
-use crate::config::Common;
+use crate::config::{Common, Secret};
 use crate::health::{Component, Health};
 use crate::probe::Probe;
 use crate::projection::{Followed, Follower, Nudge, Projection};
@@ -82,7 +82,11 @@ pub struct Service {
     pub tasks: Tasks,
     /// Its end.
     pub shutdown: Shutdown,
-    transport: Arc<dyn Transport>,
+    /// Its database as its owner, if this process may know.
+    pub(crate) owner_url: Option<Secret>,
+    /// Plans for more things than this need a second person's approval.
+    pub(crate) approval_above: u32,
+    pub(crate) transport: Arc<dyn Transport>,
     health: Health,
     drain_limit: Duration,
 }
@@ -129,6 +133,8 @@ impl Service {
             broker,
             tasks,
             shutdown,
+            owner_url: common.owner_url.clone(),
+            approval_above: common.approval_above,
             transport,
             health,
             drain_limit,

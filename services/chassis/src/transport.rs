@@ -12,7 +12,7 @@ mod restore;
 mod verify;
 
 pub use future::{LOOKED_AT_MAX, LostEvent, Older, lost};
-pub use restore::{Plan, Restored, rebuild};
+pub use restore::{Plan, Restored, missing, rebuild};
 pub use verify::{CompareError, Progress, Report, verify};
 
 /// The header of a message that was restored: it comes late, behind younger ones of its event stream.

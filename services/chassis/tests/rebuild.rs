@@ -2,16 +2,28 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use chassis::config::Secret;
+use chassis::operations::book::{Begin, OperationBook};
+use chassis::operations::plan::assemble;
+use chassis::operations::plan_book::PlanBook;
+use chassis::operations::rebuild::ProjectionActs;
+use chassis::operations::runner::Runner;
+use chassis::operations::{Acts as _, Mandate};
 use chassis::projection::{Progress, Projection, ProjectionError, Rebuild, RebuildError, Report, standing};
+use chassis::scan::LogScan;
+use chassis::shutdown::{Shutdown, Trigger};
 use eventstore::memory::CountingIds;
 use eventstore::{
     Actor, Append, Category, Cause, Commit, Cursor, EventId, EventStore as _, NewEvent, Recorded, StreamId, Version,
 };
 use eventstore_postgres::{MIGRATOR, PostgresStore, StoreOptions};
 use farmera_local::TestServers;
+use farmera_proto::saga::v1 as pb;
+use pb::operation::State;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use tokio::time::timeout;
 
@@ -225,4 +237,100 @@ async fn a_switch_waits_for_a_reader_and_does_not_keep_others_waiting() {
     let (report, longest) = tokio::join!(rebuilt, reading);
     assert_eq!(report.unwrap().rows, 10);
     assert!(longest < Duration::from_secs(5), "a reader waited {longest:?} behind the switch");
+}
+
+/// What rebuilds as a process of the service would.
+async fn acts(url: &str, owner_url: Option<&str>, also: Option<&'static str>) -> ProjectionActs {
+    let pool = chassis::database::pool(2, PATIENCE).connect(url).await.unwrap();
+    let store = Arc::new(PostgresStore::connect(&StoreOptions::new(url)).unwrap());
+    ProjectionActs {
+        projections: vec![Box::new(Apples { also }) as Box<dyn Projection>].into(),
+        scan: LogScan::new(store),
+        pool,
+        owner_url: owner_url.map(Secret::new),
+        domain: "orchard",
+    }
+}
+
+fn mandate() -> Mandate {
+    Mandate { actor: Actor::new("operator:ana"), reason: "rows are wrong".to_owned() }
+}
+
+const REBUILD: pb::Act = pb::Act {
+    kind: pb::act::Kind::RebuildProjection as i32,
+    step: String::new(),
+    shift: None,
+    definition_version: 0,
+    until_time: None,
+    pace: None,
+};
+
+fn apples() -> pb::Selection {
+    pb::Selection { projection_names: vec!["apples".to_owned()], ..pb::Selection::default() }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plan_to_rebuild_is_stale_once_somebody_has_rebuilt() {
+    let url = orchard(25).await;
+    let (known, unknown) = (acts(&url, Some(&url), None).await, acts(&url, None, None).await);
+    let now = chrono::DateTime::UNIX_EPOCH;
+    let foreseen = known.foresee(&REBUILD, &apples(), &mandate(), now).await.unwrap();
+    assert_eq!((foreseen.items.len(), foreseen.items[0].affected), (1, 25));
+    let plan = assemble("orchard", REBUILD, &mandate(), foreseen);
+    assert!(known.moved(&plan, &mandate(), now).await.unwrap().is_empty());
+    rebuild(&url, None).await.unwrap();
+    assert_eq!(known.moved(&plan, &mandate(), now).await.unwrap(), ["apples"]);
+    let refused = unknown.foresee(&REBUILD, &apples(), &mandate(), now).await.unwrap().items;
+    assert!(refused[0].refused.contains("MIGRATION_URL"), "{refused:?}");
+    let pears = pb::Selection { projection_names: vec!["pears".to_owned()], ..pb::Selection::default() };
+    let nonsense = known.foresee(&REBUILD, &pears, &mandate(), now).await.unwrap_err();
+    assert!(nonsense.message().contains("there is apples"), "{nonsense}");
+}
+
+/// A process that carries operations out.
+async fn process(url: &str, also: Option<&'static str>) -> (OperationBook, Trigger, tokio::task::JoinHandle<()>) {
+    let acts = acts(url, Some(url), also).await;
+    let book = OperationBook { pool: acts.pool.clone(), service: "orchard", domain: "orchard" };
+    let (trigger, shutdown) = Shutdown::new();
+    let runner = Runner::new(book.clone(), vec![Arc::new(acts)]);
+    #[expect(clippy::disallowed_methods, reason = "the test ends it")]
+    let task = tokio::spawn(runner.run(shutdown));
+    (book, trigger, task)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rebuild_that_died_with_its_process_is_done_by_the_next_one() {
+    let url = orchard(25).await;
+    let mut own = sqlx::migrate!("../../migrations/chassis");
+    own.set_ignore_missing(true);
+    own.run(&mut PgConnection::connect(&url).await.unwrap()).await.unwrap();
+    let now = chrono::DateTime::UNIX_EPOCH;
+    let dying = acts(&url, Some(&url), None).await;
+    let foreseen = dying.foresee(&REBUILD, &apples(), &mandate(), now).await.unwrap();
+    let plan = assemble("orchard", REBUILD, &mandate(), foreseen);
+    PlanBook { pool: dying.pool.clone(), domain: "orchard" }.keep(&plan, now).await.unwrap();
+    let (book, _first_trigger, first) = process(&url, Some("select pg_sleep(2)")).await;
+    let id = CountingIds::id(7, 7);
+    let begin = Begin { id, plan, actor: "operator:ana".to_owned(), rate: 50, canary: 0, failures_max: 0 };
+    book.begin(&begin, now).await.unwrap();
+    let half_way = async { while count(&url, SCRATCHES).await == 0 {} };
+    timeout(PATIENCE, half_way).await.unwrap();
+    first.abort();
+    assert_eq!(count(&url, "select count(*) from apple_view").await, 0);
+    run(&url, "update operation set claimed_until = now()").await;
+    let (_, _second_trigger, second) = process(&url, None).await;
+    let over = async {
+        loop {
+            let operation = book.get(id).await.unwrap();
+            if operation.state() != State::Running {
+                return operation;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let over = timeout(PATIENCE, over).await.unwrap();
+    assert_eq!((over.state(), over.succeeded), (State::Done, 1), "{over:?}");
+    assert_eq!(over.detail, "apples: 10 rows from 25 events, 0 differed");
+    assert_eq!(count(&url, "select sum(apples) from apple_view").await, 25);
+    second.abort();
 }

@@ -7,8 +7,12 @@ mod support;
 use std::sync::Arc;
 
 use chassis::clock::Uuids;
+use chassis::operations::plan::assemble;
+use chassis::operations::retell::TransportActs;
+use chassis::operations::{Acts as _, Item, Job, Mandate, Told};
 use chassis::transport::{Plan, Report, rebuild, verify};
-use eventstore::IdSource as _;
+use eventstore::{Actor, IdSource as _};
+use farmera_proto::saga::v1 as pb;
 use support::{Held, SPEC, STREAM, World, while_nats_is_down};
 
 async fn compared(world: &World) -> Report {
@@ -92,4 +96,42 @@ async fn a_message_of_an_event_that_the_log_does_not_have_is_seen() {
     jetstream.publish_with_headers("farmera.orders.grown", headers, "{}".into()).await.unwrap().await.unwrap();
     let report = compared(&world).await;
     assert!(!report.is_sound() && report.extra == 1 && report.missing == 0, "{report:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_missing_is_told_again_by_plan_and_a_plan_is_stale_once_something_else_is_missing() {
+    let world = World::new().await;
+    quiet(&world, 10).await;
+    let store = Arc::new(world.store());
+    let acts = TransportActs { spec: SPEC, store, broker: connected(&world).await, domain: "orchard" };
+    let mandate = Mandate { actor: Actor::new("operator:ana"), reason: "a block was damaged".to_owned() };
+    let act = pb::Act { kind: pb::act::Kind::RebuildTransport.into(), ..pb::Act::default() };
+    let (nothing, now) = (pb::Selection::default(), chrono::DateTime::UNIX_EPOCH);
+    let plan = async || {
+        let foreseen = acts.foresee(&act, &nothing, &mandate, now).await.unwrap();
+        assemble("orchard", act.clone(), &mandate, foreseen)
+    };
+    let sound = plan().await;
+    assert_eq!((sound.effective, sound.refused), (0, 1), "{sound:?}");
+    assert!(sound.items[0].refused.starts_with("the broker holds all"), "{sound:?}");
+
+    let jetstream = async_nats::jetstream::new(async_nats::connect(world.servers.nats_url()).await.unwrap());
+    let stream = jetstream.get_stream(STREAM).await.unwrap();
+    stream.delete_message(2).await.unwrap();
+    let one = plan().await;
+    assert!(one.items[0].events[0].starts_with("1 events of the log are told again"), "{one:?}");
+    assert!(acts.moved(&one, &mandate, now).await.unwrap().is_empty());
+    stream.delete_message(3).await.unwrap();
+    assert_eq!(acts.moved(&one, &mandate, now).await.unwrap(), [STREAM]);
+
+    let two = plan().await;
+    let operation = pb::Operation { act: Some(act.clone()), ..pb::Operation::default() };
+    let progress = Told::default();
+    let job = Job { operation: &operation, id: Uuids.next_id(), progress: &progress };
+    let items = [Item { ordinal: 1, item: STREAM.to_owned(), version: 0 }];
+    assert_eq!(acts.carry_out(job, &items).await, [Ok(None)]);
+    assert_eq!(progress.last(), "2 told again, 0 missing");
+    assert_eq!(acts.moved(&two, &mandate, now).await.unwrap(), [STREAM], "it was done");
+    let something = pb::Selection { letter_ids: vec![7], ..pb::Selection::default() };
+    assert!(acts.foresee(&act, &something, &mandate, now).await.is_err());
 }

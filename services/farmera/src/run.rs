@@ -26,9 +26,11 @@ Environment (FARMERA_<SERVICE>__<KEY> for one service, FARMERA_<KEY> for all; se
   GRPC_ADDRESS              where gRPC is served (default 127.0.0.1 and the service's port)
   DATABASE_CONNECTIONS_MAX  connections to the database at most (default 8)
   DRAIN_LIMIT_MS            time for work in flight at the end (default 10000)
+  APPROVAL_ABOVE            operators' plans for more things than this need a second person (default 100)
+  MIGRATION_URL             the database as its owner: with it operators may have read models made anew (optional)
   FARMERA_ADMIN_ADDRESS     /livez, /readyz, /metrics of the process (default 127.0.0.1:9600)
   orders:        PRODUCTS_URL (http://127.0.0.1:50051), PAYMENT_URL (http://127.0.0.1:50054), NOTIFICATION_URL
-                 (http://127.0.0.1:50055), APPROVAL_ABOVE (100: operators' plans for more sagas need a second person),
+                 (http://127.0.0.1:50055),
                  INVENTORY_TIMEOUT_MS (5000), PAYMENT_TIMEOUT_MS (10000), NOTIFICATION_TIMEOUT_MS (5000): part of the
                  saga definitions, sagas in flight are pinned to them
   products:      STOCK_LOW_THRESHOLD (10), CATALOGUE_CACHE_MS (100)

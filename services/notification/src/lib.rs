@@ -27,6 +27,7 @@ use std::sync::{Arc, Mutex};
 use chassis::config::ConfigError;
 use chassis::correlation::Correlated;
 use chassis::grpc::MESSAGE_BYTES_MAX;
+use chassis::operations::Operating;
 use chassis::projection::Projection;
 use chassis::reactor::ConsumerSpec;
 use chassis::relay::RelaySpec;
@@ -65,6 +66,9 @@ pub const RELAY: RelaySpec = RelaySpec {
     categories: messages::CATEGORIES,
     translate: messages::translate,
 };
+
+const SERVICES: &[&str] =
+    &[SERVICE_NAME, chassis::correlation::SERVICE, Operating::SERVICES[0], Operating::SERVICES[1]];
 
 const OF_ORDERS: ConsumerSpec = ConsumerSpec {
     stream: "FARMERA_ORDERS",
@@ -124,7 +128,9 @@ pub async fn run(config: Config, listener: TcpListener, around: Surroundings) ->
     let mut routes = RoutesBuilder::default();
     routes.add_service(NotificationServiceServer::new(edge).max_decoding_message_size(MESSAGE_BYTES_MAX));
     routes.add_service(Correlated::serve(&service, status::DOMAIN, STREAMS, messages::about_order));
-    Ok(service.serve(listener, routes, &[SERVICE_NAME, chassis::correlation::SERVICE]).await)
+    Operating { domain: status::DOMAIN, relay: RELAY, projections: projections(), acts: Vec::new(), sagas: None }
+        .serve(&mut service, &mut routes);
+    Ok(service.serve(listener, routes, SERVICES).await)
 }
 
 /// Opens the way out for mails; `name` is that of a new mailbox file.

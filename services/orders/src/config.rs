@@ -19,18 +19,12 @@ pub struct Config {
     pub notification_url: String,
     /// How long participants are waited for.
     pub patience: Patience,
-    /// Operators' plans for more sagas than this need a second person's approval.
-    pub approval_above: u32,
 }
-
-/// Few enough to be looked at one by one.
-const APPROVAL_ABOVE: u32 = 100;
 
 impl Config {
     /// Reads `FARMERA_ORDERS__…`: what every service needs, `PRODUCTS_URL` (http://127.0.0.1:50051), `PAYMENT_URL`
     /// (http://127.0.0.1:50054), `NOTIFICATION_URL` (http://127.0.0.1:50055), and the patience with participants
-    /// `INVENTORY_TIMEOUT_MS`, `PAYMENT_TIMEOUT_MS`, `NOTIFICATION_TIMEOUT_MS`. `APPROVAL_ABOVE`: operators' plans for
-    /// more sagas than this (100) need a second person's approval.
+    /// `INVENTORY_TIMEOUT_MS`, `PAYMENT_TIMEOUT_MS`, `NOTIFICATION_TIMEOUT_MS`.
     ///
     /// # Errors
     /// [`ConfigError`] names the variable.
@@ -55,7 +49,6 @@ impl Config {
                 "http://127.0.0.1:50055".to_owned(),
                 "an address such as http://host:50055",
             )?,
-            approval_above: env.value("APPROVAL_ABOVE", APPROVAL_ABOVE, "a number of sagas")?,
             patience: Patience {
                 inventory: patience("INVENTORY_TIMEOUT_MS", default.inventory)?,
                 payment: patience("PAYMENT_TIMEOUT_MS", default.payment)?,

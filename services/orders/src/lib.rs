@@ -68,9 +68,9 @@ const SERVICES: &[&str] = &[
     "farmera.orders.v1.OrdersQueryService",
     "farmera.saga.v1.SagaQueryService",
     "farmera.saga.v1.EventQueryService",
+    "farmera.saga.v1.ReplayService",
     "farmera.saga.v1.MachineryQueryService",
     "farmera.saga.v1.OperatorService",
-    "farmera.saga.v1.ReplayService",
 ];
 
 /// The tables of the read models; the event store's own come before them.
@@ -191,8 +191,7 @@ pub async fn run(config: Config, listener: TcpListener, around: Surroundings) ->
         .add_service(OrdersQueryServiceServer::new(grpc::Queries(reads.clone())));
     let participants = grpc::Participants::new(products.clone(), payment.clone(), notification);
     let ledgers = operations::reconcile::Ledgers::new(payment, products);
-    let approval_above = config.approval_above;
-    let operating = grpc::Operating { reads, sagas, library, worker, participants, ledgers, holds, approval_above };
+    let operating = grpc::Operating { reads, sagas, library, worker, participants, ledgers, holds };
     operating.serve(&mut service, &mut routes);
     Ok(service.serve(listener, routes, SERVICES).await)
 }

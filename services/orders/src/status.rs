@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use chassis::problem::{self, Problem};
+use eventstore::ReadError;
 use saga::Refusal;
 use saga::hold::HoldRefusal;
 use tonic::{Code, Status};
@@ -13,6 +14,12 @@ use crate::handler::HandleError;
 
 /// The domain of every reason that orders gives.
 pub const DOMAIN: &str = "orders.farmera.dev";
+
+/// What a caller is told when the log cannot be read.
+#[must_use]
+pub fn unreadable(error: ReadError) -> Status {
+    chassis::operations::unreadable(DOMAIN, error)
+}
 
 /// The status for an input that had no effect.
 #[must_use]

@@ -32,6 +32,7 @@ use std::time::Duration;
 use chassis::config::Common;
 use chassis::correlation::Correlated;
 use chassis::database::{self, ServerLimits};
+use chassis::operations::Operating;
 use chassis::projection::Projection;
 use chassis::relay::RelaySpec;
 use chassis::schema::Schema;
@@ -64,8 +65,13 @@ pub const DEFAULT_PORT: u16 = 50_054;
 /// Every kind of stream in its log.
 pub const STREAMS: &[StreamKind] = &[StreamKind::of::<Payment>()];
 
-const SERVICES: &[&str] =
-    &["farmera.payment.v1.PaymentService", "farmera.payment.v1.PaymentQueryService", chassis::correlation::SERVICE];
+const SERVICES: &[&str] = &[
+    "farmera.payment.v1.PaymentService",
+    "farmera.payment.v1.PaymentQueryService",
+    chassis::correlation::SERVICE,
+    Operating::SERVICES[0],
+    Operating::SERVICES[1],
+];
 const CATEGORIES: &[Category] = &[Payment::CATEGORY];
 /// What this service tells the world.
 pub const RELAY: RelaySpec = RelaySpec {
@@ -114,6 +120,8 @@ pub async fn run(config: Config, listener: TcpListener, around: Surroundings) ->
     routes.add_service(PaymentServiceServer::new(questions.clone()).max_decoding_message_size(limit));
     routes.add_service(PaymentQueryServiceServer::new(questions).max_decoding_message_size(limit));
     routes.add_service(Correlated::serve(&service, status::DOMAIN, STREAMS, |id| vec![Payment::stream(id)]));
+    Operating { domain: status::DOMAIN, relay: RELAY, projections: projections(), acts: Vec::new(), sagas: None }
+        .serve(&mut service, &mut routes);
     Ok(service.serve(listener, routes, SERVICES).await)
 }
 

@@ -20,6 +20,7 @@ use std::sync::Arc;
 
 use chassis::correlation::Correlated;
 use chassis::grpc::MESSAGE_BYTES_MAX;
+use chassis::operations::Operating;
 use chassis::projection::Projection;
 use chassis::relay::RelaySpec;
 use chassis::schema::Schema;
@@ -91,5 +92,7 @@ pub async fn run(config: Config, listener: TcpListener, around: Surroundings) ->
         .add_service(ProductsServiceServer::new(edge).max_decoding_message_size(MESSAGE_BYTES_MAX))
         .add_service(ProductsQueryServiceServer::new(query).max_decoding_message_size(MESSAGE_BYTES_MAX))
         .add_service(Correlated::serve(&service, status::DOMAIN, STREAMS, |id| vec![Reservation::stream(id)]));
+    Operating { domain: status::DOMAIN, relay: RELAY, projections: projections(), acts: Vec::new(), sagas: None }
+        .serve(&mut service, &mut routes);
     Ok(service.serve(listener, routes, grpc::NAMES).await)
 }

@@ -1,10 +1,11 @@
 //! Preview, then act: every change is a plan that says what would happen, and then an operation in the server.
 //!
-//! * [`selection`]: to whom;
+//! * [`selection`]: to whom; [`place`]: where a plan or an operation is;
 //! * [`plan`]: what would happen;
 //! * [`operation`]: what is happening.
 
 pub mod operation;
+pub mod place;
 pub mod plan;
 pub mod selection;
 
@@ -13,7 +14,6 @@ use farmera_proto::saga::v1 as pb;
 use farmera_proto::saga::v1::act::Kind;
 
 use crate::act::operation::Interruption;
-use crate::connection::Server;
 use crate::failure::Failure;
 use crate::output::tell;
 use crate::session::Session;
@@ -89,20 +89,28 @@ pub struct Wanted {
     pub command: &'static str,
     /// The act.
     pub act: pb::Act,
+    /// The service that plans it.
+    pub service: String,
 }
 
 impl Wanted {
     /// An act without particulars.
     #[must_use]
     pub fn plain(command: &'static str, kind: Kind) -> Self {
-        Self { command, act: pb::Act { kind: kind.into(), ..pb::Act::default() } }
+        Self::of(command, pb::Act { kind: kind.into(), ..pb::Act::default() })
     }
 
     /// An act on a step.
     #[must_use]
     pub fn at_step(command: &'static str, kind: Kind, step: Option<String>) -> Self {
         let step = step.unwrap_or_default();
-        Self { command, act: pb::Act { kind: kind.into(), step, ..pb::Act::default() } }
+        Self::of(command, pb::Act { kind: kind.into(), step, ..pb::Act::default() })
+    }
+
+    /// An act where sagas run.
+    #[must_use]
+    pub fn of(command: &'static str, act: pb::Act) -> Self {
+        Self { command, act, service: "orders".to_owned() }
     }
 }
 
@@ -116,10 +124,9 @@ pub async fn run(
     course: Course,
     session: &mut Session,
 ) -> Result<(), Failure> {
-    let server = session.server()?;
     if let Some(hash) = &course.apply {
-        // To whom and why stand in the plan.
-        return apply(hash, &wanted, &course, &server, session).await;
+        // To whom, where and why stand in the plan.
+        return apply(hash, &wanted, &course, session).await;
     }
     let command = wanted.command;
     let asks_back = !course.plan;
@@ -136,6 +143,7 @@ pub async fn run(
             "say why: --reason TEXT. It becomes part of every event that comes of this; see sagactl {command} --help"
         )));
     }
+    let server = session.server_of(&wanted.service)?;
     let request = pb::CreatePlanRequest { act: Some(wanted.act.clone()), selection: Some(selection), reason };
     let planned = server.ask_for(&query, server.operators().create_plan(request)).await?.plan.unwrap_or_default();
     plan::print(&planned, command, session)?;
@@ -150,19 +158,12 @@ pub async fn run(
         tell("nothing was changed");
         return Ok(());
     }
-    apply(&planned.hash, &wanted, &course, &server, session).await
+    apply(&planned.hash, &wanted, &course, session).await
 }
 
-async fn apply(
-    hash: &str,
-    wanted: &Wanted,
-    course: &Course,
-    server: &Server,
-    session: &mut Session,
-) -> Result<(), Failure> {
+async fn apply(hash: &str, wanted: &Wanted, course: &Course, session: &mut Session) -> Result<(), Failure> {
     // A plan says itself what it does: under another command's name it would surprise somebody.
-    let request = pb::GetPlanRequest { hash: hash.to_owned() };
-    let planned = server.ask(server.operators().get_plan(request)).await?.plan.unwrap_or_default();
+    let (server, planned) = place::of_plan(hash, session).await?;
     let kind = planned.act.as_ref().map_or(Kind::Unspecified, pb::Act::kind);
     if kind != wanted.act.kind() {
         let (is, not) = (plan::command_of(kind), wanted.command);
@@ -190,7 +191,7 @@ async fn apply(
         }
         return Ok(());
     }
-    operation::watch(&begun.id, interruption, server, session).await
+    operation::watch(&begun.id, interruption, &server, session).await
 }
 
 /// True when a person can be asked.

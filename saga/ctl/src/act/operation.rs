@@ -47,6 +47,7 @@ impl Listed for pb::Operation {
         Column::left("ACTOR"),
         Column::left("REASON"),
         Column::right("AGE"),
+        Column::left("SERVICE").wide(),
         Column::left("PLAN").wide(),
         Column::left("APPROVED-BY").wide(),
         Column::right("RATE").wide(),
@@ -75,6 +76,7 @@ impl Listed for pb::Operation {
             or_dash(&self.actor).into(),
             or_dash(&self.reason).into(),
             age(time(self.create_time.as_ref()), now).into(),
+            or_dash(&self.service).into(),
             short(&self.plan_hash).into(),
             or_dash(&self.approved_by).into(),
             self.rate.to_string().into(),
@@ -221,6 +223,9 @@ fn bar(operation: &pb::Operation, elapsed: Duration) -> String {
         0 => "-".to_owned(),
         _ => length(Duration::from_secs_f64(f64::from(total - done) / rate.max(0.001))),
     };
+    if total == 1 && !operation.detail.is_empty() {
+        return harmless(&operation.detail);
+    }
     format!(
         "{}{}  {done}/{}  ok {}  failed {}  {rate:.1}/s  eta {eta}",
         "#".repeat(filled),

@@ -41,6 +41,8 @@ pub fn command_of(kind: Kind) -> &'static str {
         Kind::Migrate => "saga migrate",
         Kind::Hold => "hold set",
         Kind::Release => "hold release",
+        Kind::RebuildProjection => "projection rebuild",
+        Kind::RebuildTransport => "transport rebuild",
     }
 }
 
@@ -50,6 +52,8 @@ pub fn thing_of(kind: Kind) -> &'static str {
     match kind {
         Kind::Redrive | Kind::Discard => "letter",
         Kind::Hold | Kind::Release => "hold",
+        Kind::RebuildProjection => "read model",
+        Kind::RebuildTransport => "stream",
         Kind::Unspecified
         | Kind::Retry
         | Kind::Skip
@@ -130,6 +134,7 @@ fn concerned(kind: Kind, item: &pb::PlanItem) -> Option<String> {
     match kind {
         Kind::Hold => Some(format!("        {sagas} there now: they wait when their time is over, newcomers at once")),
         Kind::Release => Some(format!("        {sagas} waiting now")),
+        Kind::RebuildProjection => Some(format!("        {} to apply", counted(item.affected, "event"))),
         Kind::Unspecified
         | Kind::Retry
         | Kind::Skip
@@ -144,7 +149,8 @@ fn concerned(kind: Kind, item: &pb::PlanItem) -> Option<String> {
         | Kind::FreezeTimer
         | Kind::ThawTimer
         | Kind::CancelTimer
-        | Kind::Migrate => None,
+        | Kind::Migrate
+        | Kind::RebuildTransport => None,
     }
 }
 

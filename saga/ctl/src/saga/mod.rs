@@ -127,7 +127,7 @@ pub async fn command(command: Command, session: &mut Session) -> Result<(), Fail
         Command::Migrate(Migrate { to, sagas, course }) => {
             let definition_version = to.unwrap_or(0);
             let act = pb::Act { kind: Kind::Migrate.into(), definition_version, ..pb::Act::default() };
-            act::run(Wanted { command: "saga migrate", act }, sagas.selection(), course, session).await
+            act::run(Wanted::of("saga migrate", act), sagas.selection(), course, session).await
         }
     }
 }

@@ -112,6 +112,13 @@ impl Ground {
         clients.orders.clone().place_order(request).await.unwrap().into_inner().order.unwrap()
     }
 
+    /// Publishes what is no message of ours.
+    pub async fn publish(&self, subject: &str, body: &'static str) {
+        let client = async_nats::connect(&self.stack.addresses.nats.url).await.unwrap();
+        client.publish(subject.to_owned(), body.into()).await.unwrap();
+        client.flush().await.unwrap();
+    }
+
     /// Runs it again and again until it says what is wanted.
     pub async fn until(&self, arguments: &[&str], wanted: impl Fn(&Said) -> bool) -> Said {
         let mut last = None;

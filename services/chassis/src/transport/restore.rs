@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 use chrono::{DateTime, Utc};
 use eventstore::{Cursor, Recorded, StreamId, Transport};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
+use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 use super::RESTORED;
@@ -58,6 +59,26 @@ pub async fn rebuild(
     let told_again = tell_again(spec, store, broker, plan, &missing, progress).await?;
     let after = Some(verify::verify(spec, store, broker, progress).await?);
     Ok(Restored { before, told_again, after })
+}
+
+/// What a rebuild would tell again: what was found, and a number that follows from which events are missing.
+///
+/// # Errors
+/// [`CompareError`]; nothing is known then.
+pub async fn missing(
+    spec: RelaySpec,
+    store: &dyn Transport,
+    broker: &Broker,
+    progress: Progress<'_>,
+) -> Result<(Report, u64), CompareError> {
+    let compared = verify::compare(spec, store, broker, progress).await?;
+    let mut ids: Vec<Uuid> = compared.missing.into_iter().collect();
+    ids.sort_unstable();
+    let mut sha = Sha256::new();
+    ids.iter().for_each(|id| sha.update(id.as_bytes()));
+    // It is kept as a signed number.
+    let number = sha.finalize().iter().take(8).fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
+    Ok((compared.report, number >> 1))
 }
 
 async fn tell_again(

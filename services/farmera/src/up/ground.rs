@@ -17,7 +17,8 @@ use crate::up::listeners::Listeners;
 
 /// The process's environment with `variables`, without what would lead the services to other servers than ours.
 pub(super) fn environment(variables: &[(String, String)]) -> Env {
-    let ours = ["DATABASE_URL", "DATABASE_URL_FILE", "NATS_URL", "NATS_URL_FILE"];
+    let ours =
+        ["DATABASE_URL", "DATABASE_URL_FILE", "MIGRATION_URL", "MIGRATION_URL_FILE", "NATS_URL", "NATS_URL_FILE"];
     let mut env = Env::default();
     for (name, value) in std::env::vars_os() {
         let (Ok(name), Ok(value)) = (name.into_string(), value.into_string()) else { continue };
@@ -116,6 +117,8 @@ pub(super) fn configure(env: Env, servers: &Servers, listeners: &Listeners) -> R
         let url = servers.service_url(&database(name).name);
         let url = url.map_err(|error| Failure::Setup(error.to_string()))?;
         env = env.with(format!("FARMERA_{}__DATABASE_URL", name.to_uppercase()), url);
+        let owner = servers.owner_url(&database(name).name).map_err(|error| Failure::Setup(error.to_string()))?;
+        env = env.with(format!("FARMERA_{}__MIGRATION_URL", name.to_uppercase()), owner);
     }
     Ok(env)
 }

@@ -20,10 +20,9 @@ use uuid::Uuid;
 use super::sagas::event;
 pub(super) use super::sagas::time_of;
 use crate::domain::Order;
-use crate::operations::letters::unreadable;
 use crate::operations::log::Filter;
 use crate::sagas::OrderProcess;
-use crate::status::DOMAIN;
+use crate::status::{DOMAIN, unreadable};
 
 /// Events read at a time.
 const PAGE: usize = 5_000;

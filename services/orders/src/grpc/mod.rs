@@ -5,7 +5,6 @@ mod events;
 mod lists;
 mod machinery;
 mod operating;
-mod operator;
 mod place;
 mod queries;
 mod reads;
@@ -17,7 +16,6 @@ mod whatif;
 
 pub use edge::Edge;
 pub use operating::Operating;
-pub use operator::Operator;
 pub use queries::Queries;
 pub use reads::Reads;
 pub use replay::Replay;

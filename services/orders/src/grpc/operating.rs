@@ -5,8 +5,6 @@ use std::sync::Arc;
 use chassis::service::Service;
 use eventstore::worker::WorkerHandle;
 use farmera_proto::saga::v1::event_query_service_server::EventQueryServiceServer;
-use farmera_proto::saga::v1::machinery_query_service_server::MachineryQueryServiceServer;
-use farmera_proto::saga::v1::operator_service_server::OperatorServiceServer;
 use farmera_proto::saga::v1::replay_service_server::ReplayServiceServer;
 use farmera_proto::saga::v1::saga_query_service_server::SagaQueryServiceServer;
 use saga::Library;
@@ -14,20 +12,19 @@ use saga_runtime::HoldsInForce;
 use tonic::service::RoutesBuilder;
 
 use super::events::Events;
-use super::machinery::Machinery;
-use super::operator::Operator;
+use super::machinery::SagaMachinery;
 use super::replay::Replay;
 use super::sagas::Sagas;
 use super::{Participants, Reads};
 use crate::handler::OrdersHandler;
 use crate::operations::check::Checker;
-use crate::operations::jobs::{Hands, OperationBook, Runner};
-use crate::operations::machinery;
-use crate::operations::plan::{PlanBook, Planner};
+use crate::operations::hands::SagaActs;
+use crate::operations::plan::Planner;
 use crate::operations::reconcile::{Ledgers, Reconciliation};
 use crate::projections::held::HeldList;
 use crate::projections::sagas::SagaList;
 use crate::sagas::OrderProcess;
+use crate::status::DOMAIN;
 
 /// What they work with.
 pub struct Operating {
@@ -45,23 +42,13 @@ pub struct Operating {
     pub ledgers: Ledgers,
     /// What is held.
     pub holds: HoldsInForce,
-    /// Plans for more sagas than this need a second person's approval.
-    pub approval_above: u32,
 }
 
 impl Operating {
-    /// Adds them to what is served, and starts what carries operations out and looks for orphans.
+    /// Adds them to what is served, and starts what looks for orphans.
     pub fn serve(self, service: &mut Service, routes: &mut RoutesBuilder) {
         let (pool, store, clock) = (service.pool.clone(), &service.store, &service.clock);
         let (library, shutdown) = (&self.library, &service.shutdown);
-        let operations = OperationBook(pool.clone());
-        let hands = Hands {
-            worker: self.worker,
-            store: Arc::clone(store),
-            letters: Arc::clone(&service.letters),
-            holds: self.holds.clone(),
-        };
-        let runner = Runner::new(operations.clone(), hands).run(shutdown.clone());
         let reconciliation = Reconciliation { ledgers: self.ledgers, pool: pool.clone(), scan: service.scan.clone() };
         let looking = reconciliation.clone().look_now_and_then(Arc::clone(clock), shutdown.clone());
         let sagas = Sagas {
@@ -73,19 +60,15 @@ impl Operating {
             clock: Arc::clone(clock),
         };
         let events = Events { store: Arc::clone(store), scan: service.scan.clone(), shutdown: shutdown.clone() };
-        let machinery = Machinery {
-            store: Arc::clone(store),
+        let machinery = SagaMachinery {
             scan: service.scan.clone(),
-            machinery: machinery::Machinery(pool.clone()),
             list: self.sagas.clone(),
             holds: self.holds.clone(),
             held: HeldList::new(pool.clone()),
             library: Arc::clone(library),
-            started_at: clock.now(),
             clock: Arc::clone(clock),
-            approval_above: self.approval_above,
         };
-        let operator = Operator {
+        let acts = SagaActs {
             planner: Planner {
                 store: Arc::clone(store),
                 list: self.sagas,
@@ -93,13 +76,8 @@ impl Operating {
                 holds: self.holds,
                 held: HeldList::new(pool.clone()),
             },
-            plans: PlanBook(pool.clone()),
-            operations,
             scan: service.scan.clone(),
-            clock: Arc::clone(clock),
-            ids: Arc::clone(&service.ids),
-            shutdown: shutdown.clone(),
-            approval_above: self.approval_above,
+            worker: self.worker,
         };
         let replay = Replay {
             store: Arc::clone(store),
@@ -112,10 +90,15 @@ impl Operating {
         routes
             .add_service(SagaQueryServiceServer::new(sagas))
             .add_service(EventQueryServiceServer::new(events))
-            .add_service(MachineryQueryServiceServer::new(machinery))
-            .add_service(OperatorServiceServer::new(operator))
             .add_service(ReplayServiceServer::new(replay));
-        service.tasks.spawn("operations", runner);
+        let operating = chassis::operations::Operating {
+            domain: DOMAIN,
+            relay: crate::RELAY,
+            projections: crate::projections(),
+            acts: vec![Arc::new(acts)],
+            sagas: Some(Arc::new(machinery)),
+        };
+        operating.serve(service, routes);
         service.tasks.spawn("reconciliation", looking);
     }
 }

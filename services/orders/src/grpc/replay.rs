@@ -19,11 +19,10 @@ use super::events::time_of;
 use super::whatif;
 use crate::operations::check::Checker;
 use crate::operations::history::Moment;
-use crate::operations::letters::unreadable;
 use crate::operations::reconcile::Reconciliation;
 use crate::operations::steps::duration;
 use crate::projections::sagas::SagaList;
-use crate::status::DOMAIN;
+use crate::status::{DOMAIN, unreadable};
 
 /// Events read at a time.
 const PAGE: usize = 10_000;

@@ -12,12 +12,11 @@ use saga::{Library, Saga};
 use tonic::Status;
 
 use crate::operations::history::History;
-use crate::operations::letters::unreadable;
 use crate::operations::plan::parse_query;
 use crate::operations::whatif::{Change, Otherwise, judge};
 use crate::projections::sagas::{Order, Page, SagaList};
 use crate::sagas::OrderProcess;
-use crate::status::DOMAIN;
+use crate::status::{DOMAIN, unreadable};
 
 const LIMIT_DEFAULT: u32 = 1_000;
 const LIMIT_MAX: u32 = 100_000;

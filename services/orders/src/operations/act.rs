@@ -1,7 +1,7 @@
 //! What operators may do to a saga, and what it would lead to: found out by deciding without committing.
 
+pub use chassis::operations::Mandate;
 use chrono::{DateTime, TimeDelta, Utc};
-use eventstore::Actor;
 use farmera_proto::saga::v1 as pb;
 use saga::{Circumstances, Holds, Input, Library, Refusal, Saga, StepName, decide_given, pending};
 use uuid::Uuid;
@@ -36,15 +36,6 @@ pub enum Act {
     CancelTimer(Option<StepName>),
     /// Bind it to this version of its definition.
     Migrate(u32),
-}
-
-/// Who does it and why; both become part of the saga's history.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mandate {
-    /// Who.
-    pub actor: Actor,
-    /// Why, and by which plan.
-    pub reason: String,
 }
 
 /// What is decided by: the definitions, and what is held.

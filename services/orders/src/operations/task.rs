@@ -10,16 +10,13 @@ use tonic::Status;
 
 use super::act::Act;
 use super::holding::HoldAct;
-use super::plan::LetterAct;
 use crate::status::DOMAIN;
 
-/// What is to be done.
+/// What can be done where sagas run, beside what can be done everywhere.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Task {
     /// To sagas.
     Sagas(Act),
-    /// To dead letters.
-    Letters(LetterAct),
     /// To a hold.
     Hold(HoldAct),
 }
@@ -35,53 +32,66 @@ impl Task {
             Some(step) if !step.is_empty() => Some(StepName::from(step)),
             Some(_) | None => None,
         };
-        let task = match Kind::try_from(act.kind) {
-            Ok(Kind::Retry) => Some(Self::Sagas(Act::Retry(step))),
-            Ok(Kind::Skip) => Some(Self::Sagas(Act::Skip(step))),
-            Ok(Kind::Cancel) => Some(Self::Sagas(Act::Cancel)),
-            Ok(Kind::Abandon) => Some(Self::Sagas(Act::Abandon)),
-            Ok(Kind::Pause) => Some(Self::Sagas(Act::Pause)),
-            Ok(Kind::Unpause) => Some(Self::Sagas(Act::Unpause)),
-            Ok(Kind::Resume) => Some(Self::Sagas(Act::Resume)),
-            Ok(Kind::Redrive) => Some(Self::Letters(LetterAct::Redrive)),
-            Ok(Kind::Discard) => Some(Self::Letters(LetterAct::Discard)),
-            Ok(Kind::ShiftTimer) => match act.shift.as_ref().and_then(delta) {
+        let task = match act.kind() {
+            Kind::Retry => Some(Self::Sagas(Act::Retry(step))),
+            Kind::Skip => Some(Self::Sagas(Act::Skip(step))),
+            Kind::Cancel => Some(Self::Sagas(Act::Cancel)),
+            Kind::Abandon => Some(Self::Sagas(Act::Abandon)),
+            Kind::Pause => Some(Self::Sagas(Act::Pause)),
+            Kind::Unpause => Some(Self::Sagas(Act::Unpause)),
+            Kind::Resume => Some(Self::Sagas(Act::Resume)),
+            Kind::ShiftTimer => match act.shift.as_ref().and_then(delta) {
                 Some(by) => Some(Self::Sagas(Act::ShiftTimer(step, by))),
                 None => {
                     violations.add("act.shift", "expected a duration, whole milliseconds count");
                     None
                 }
             },
-            Ok(Kind::FreezeTimer) => Some(Self::Sagas(Act::FreezeTimer)),
-            Ok(Kind::ThawTimer) => Some(Self::Sagas(Act::ThawTimer)),
-            Ok(Kind::CancelTimer) => Some(Self::Sagas(Act::CancelTimer(step))),
-            Ok(Kind::Migrate) => Some(Self::Sagas(Act::Migrate(act.definition_version))),
-            Ok(Kind::Hold) => match act.until_time.as_ref().map(time).transpose() {
+            Kind::FreezeTimer => Some(Self::Sagas(Act::FreezeTimer)),
+            Kind::ThawTimer => Some(Self::Sagas(Act::ThawTimer)),
+            Kind::CancelTimer => Some(Self::Sagas(Act::CancelTimer(step))),
+            Kind::Migrate => Some(Self::Sagas(Act::Migrate(act.definition_version))),
+            Kind::Hold => match act.until_time.as_ref().map(time).transpose() {
                 Ok(until) => Some(Self::Hold(HoldAct::Place { until, pace: act.pace.as_ref().map(pace) })),
                 Err(()) => {
                     violations.add("act.until_time", "is no time");
                     None
                 }
             },
-            Ok(Kind::Release) => Some(Self::Hold(HoldAct::Release { pace: act.pace.as_ref().map(pace) })),
-            Ok(Kind::Unspecified) | Err(_) => {
-                violations.add("act.kind", format!("is {}: there is no such act", act.kind));
+            Kind::Release => Some(Self::Hold(HoldAct::Release { pace: act.pace.as_ref().map(pace) })),
+            Kind::Unspecified | Kind::Redrive | Kind::Discard | Kind::RebuildProjection | Kind::RebuildTransport => {
+                violations.add("act.kind", "is no act on sagas or holds");
                 None
             }
         };
         violations.finish(DOMAIN)?;
         task.ok_or_else(|| chassis::problem::internal(DOMAIN))
     }
+}
 
-    /// Whether it leaves something behind that only a person can see to.
-    #[must_use]
-    pub fn is_destructive(&self) -> bool {
-        match self {
-            Self::Sagas(act) => act.is_destructive(),
-            Self::Letters(LetterAct::Discard) => true,
-            // What is held changes by nothing but waiting, and a release stops itself.
-            Self::Letters(LetterAct::Redrive) | Self::Hold(_) => false,
-        }
+/// Acts on sagas.
+#[must_use]
+pub fn is_on_sagas(kind: Kind) -> bool {
+    match kind {
+        Kind::Retry
+        | Kind::Skip
+        | Kind::Cancel
+        | Kind::Abandon
+        | Kind::Pause
+        | Kind::Unpause
+        | Kind::Resume
+        | Kind::ShiftTimer
+        | Kind::FreezeTimer
+        | Kind::ThawTimer
+        | Kind::CancelTimer
+        | Kind::Migrate => true,
+        Kind::Unspecified
+        | Kind::Redrive
+        | Kind::Discard
+        | Kind::Hold
+        | Kind::Release
+        | Kind::RebuildProjection
+        | Kind::RebuildTransport => false,
     }
 }
 

@@ -3,16 +3,22 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use chassis::operations::Acts;
+use chassis::operations::book::OperationBook;
+use chassis::operations::letters::LetterActs;
+use chassis::operations::operator::Operator;
+use chassis::operations::plan_book::PlanBook;
+use chassis::operations::runner::Runner;
 use chassis::scan::LogScan;
 use chassis::shutdown::{Shutdown, Trigger};
-use eventstore::{Aggregate as _, EventStore as _, Version};
+use eventstore::{Aggregate as _, Commit, DeadLetter, DeadLetters as _, EventStore as _, Version};
 use farmera_proto::saga::v1 as pb;
 use farmera_proto::saga::v1::operator_service_server::OperatorService as _;
-use orders::grpc::Operator;
-use orders::operations::jobs::{Hands, OperationBook, Runner};
-use orders::operations::plan::{PlanBook, Planner};
+use orders::operations::hands::SagaActs;
+use orders::operations::plan::Planner;
 use orders::projections::held::HeldList;
 use orders::sagas::{AUTHORIZE_PAYMENT, OrderProcess, RESERVE_INVENTORY};
+use orders::status::DOMAIN;
 use pb::act::Kind;
 use pb::operation::State;
 use saga::Saga;
@@ -28,21 +34,34 @@ struct Desk {
     _trigger: Trigger,
 }
 
+fn operations(market: &Market) -> OperationBook {
+    OperationBook { pool: market.pool.clone(), service: "orders", domain: DOMAIN }
+}
+
+/// What can be done in orders.
+fn acts(market: &Market) -> Vec<Arc<dyn Acts>> {
+    let planner = Planner {
+        store: market.store.clone(),
+        list: market.sagas(),
+        library: Arc::clone(&market.library),
+        holds: market.holds.clone(),
+        held: HeldList::new(market.pool.clone()),
+    };
+    let scan = LogScan::new(Arc::clone(&market.store));
+    let letters = LetterActs { store: market.store.clone(), letters: market.store.clone(), domain: DOMAIN };
+    vec![Arc::new(SagaActs { planner, scan, worker: market.worker.clone() }), Arc::new(letters)]
+}
+
 impl Desk {
     async fn open(approval_above: u32) -> Self {
         let market = Market::open().await;
         let (trigger, shutdown) = Shutdown::new();
         let operator = Operator {
-            planner: Planner {
-                store: market.store.clone(),
-                list: market.sagas(),
-                library: Arc::clone(&market.library),
-                holds: market.holds.clone(),
-                held: HeldList::new(market.pool.clone()),
-            },
-            scan: LogScan::new(Arc::clone(&market.store)),
-            plans: PlanBook(market.pool.clone()),
-            operations: OperationBook(market.pool.clone()),
+            service: "orders",
+            domain: DOMAIN,
+            acts: acts(&market),
+            plans: PlanBook { pool: market.pool.clone(), domain: DOMAIN },
+            operations: operations(&market),
             clock: Arc::clone(&market.clock),
             ids: Arc::clone(&market.ids),
             shutdown,
@@ -53,13 +72,7 @@ impl Desk {
 
     /// A process that carries operations out, until it is dropped.
     fn process(&self) -> tokio::task::JoinHandle<()> {
-        let hands = Hands {
-            worker: self.market.worker.clone(),
-            store: self.market.store.clone(),
-            letters: self.market.store.clone(),
-            holds: self.market.holds.clone(),
-        };
-        let runner = Runner::new(OperationBook(self.market.pool.clone()), hands);
+        let runner = Runner::new(operations(&self.market), acts(&self.market));
         let (trigger, shutdown) = Shutdown::new();
         #[expect(clippy::disallowed_methods, reason = "the test ends it")]
         tokio::spawn(async move {
@@ -363,4 +376,67 @@ async fn what_nobody_knows_is_not_held_and_what_is_known_is_named() {
         pb::Selection { hold_target: "payment".to_owned(), query: "state = OPEN".to_owned(), ..Default::default() };
     assert_eq!(desk.plan("ana", Kind::Hold, both.clone()).await.unwrap_err().code(), Code::InvalidArgument);
     assert_eq!(desk.plan("ana", Kind::Pause, both).await.unwrap_err().code(), Code::InvalidArgument);
+}
+
+impl Desk {
+    /// A message that nobody could handle, in the line of `key`.
+    async fn letter(&self, message: &str, key: &str) -> i64 {
+        let letter = DeadLetter {
+            consumer: "orders-payment".to_owned(),
+            message: message.to_owned(),
+            key: Some(key.to_owned()),
+            sequence: 0,
+            subject: "farmera.payment.payment_captured".to_owned(),
+            headers: "{}".to_owned(),
+            body: Vec::new(),
+            reason: "damaged".to_owned(),
+        };
+        let commit = Commit { dead_letters: vec![letter], ..Commit::default() };
+        self.market.store.commit(commit).await.unwrap();
+        self.market.store.dead_letters(0, 1_000).await.unwrap().last().unwrap().id
+    }
+
+    async fn plan_letters(&self, kind: Kind, letter_ids: Vec<i64>) -> pb::Plan {
+        self.plan("ana", kind, pb::Selection { letter_ids, ..pb::Selection::default() }).await.unwrap()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plan_about_letters_is_stale_once_one_was_tried_or_has_ended() {
+    let desk = Desk::open(100).await;
+    let (tried, ended) = (desk.letter("m-1", "saga/a").await, desk.letter("m-2", "saga/b").await);
+    let plan = desk.plan_letters(Kind::Redrive, vec![tried]).await;
+    desk.market.store.failed_again(tried, "damaged").await.unwrap();
+    let stale = desk.apply("ana", &plan.hash).await.unwrap_err();
+    assert_eq!((stale.code(), reason(&stale).as_str()), (Code::Aborted, "PLAN_STALE"));
+    let plan = desk.plan_letters(Kind::Redrive, vec![tried, ended]).await;
+    assert_eq!(plan.effective, 2);
+    desk.market.store.discard(ended, "operator:bob", "forged").await.unwrap();
+    let stale = desk.apply("ana", &plan.hash).await.unwrap_err();
+    assert_eq!(reason(&stale), "PLAN_STALE");
+    let plan = desk.plan_letters(Kind::Redrive, vec![tried, ended, 4_711]).await;
+    assert_eq!((plan.effective, plan.refused), (1, 2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_letter_is_discarded_once_by_a_second_persons_leave_whatever_happens_to_the_process() {
+    let desk = Desk::open(100).await;
+    let letter = desk.letter("m-1", "saga/a").await;
+    let group = desk.market.store.dead_letters(0, 10).await.unwrap();
+    let letter_group = chassis::operations::letters::group_name(&group[0]);
+    let selection = pb::Selection { letter_group, ..pb::Selection::default() };
+    let plan = desk.plan("ana", Kind::Discard, selection).await.unwrap();
+    assert_eq!((plan.state(), plan.items[0].id.as_str()), (pb::plan::State::NeedsApproval, &*letter.to_string()));
+    let request = pb::ApprovePlanRequest { hash: plan.hash.clone() };
+    desk.operator.approve_plan(by("bob", request)).await.unwrap();
+    let operation = desk.apply("ana", &plan.hash).await.unwrap();
+    let first = desk.process();
+    assert_eq!(desk.over(&operation.id).await.succeeded, 1);
+    first.abort();
+    // As if it had died between the letter's end and writing that down.
+    sqlx::query("update operation_item set state = 0").execute(&desk.market.pool).await.unwrap();
+    sqlx::query("update operation set state = 1, claimed_until = now()").execute(&desk.market.pool).await.unwrap();
+    let _second = desk.process();
+    let over = desk.over(&operation.id).await;
+    assert_eq!((over.state(), over.succeeded, over.failed), (State::Done, 1, 0), "{over:?}");
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use chassis::projection::Projection as _;
 use chrono::{DateTime, Utc};
@@ -103,8 +104,26 @@ impl Market {
         self.input(saga_id, reply).await.unwrap();
     }
 
-    /// The whole log of a category.
+    /// The whole log of a category. Writers of other tests in this cluster may hold it back for a moment.
     pub async fn log(&self, category: &'static str) -> Vec<Recorded> {
+        let whole = async {
+            loop {
+                let events = self.log_now(category).await;
+                let count: i64 = sqlx::query_scalar("select count(*) from event where category = $1")
+                    .bind(category)
+                    .fetch_one(&self.pool)
+                    .await
+                    .unwrap();
+                if i64::try_from(events.len()).unwrap() == count {
+                    return events;
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), whole).await.expect("the log is read to its end")
+    }
+
+    async fn log_now(&self, category: &'static str) -> Vec<Recorded> {
         let mut events: Vec<Recorded> = Vec::new();
         loop {
             let after = events.last().map_or(Cursor::START, |event| event.cursor);

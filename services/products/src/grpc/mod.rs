@@ -4,6 +4,7 @@ mod edge;
 mod ledger;
 mod query;
 
+use chassis::operations::Operating;
 use chassis::problem::{self, Violations};
 use farmera_proto::products::v1 as pb;
 use tonic::Status;
@@ -19,6 +20,8 @@ pub const NAMES: &[&str] = &[
     pb::products_service_server::SERVICE_NAME,
     pb::products_query_service_server::SERVICE_NAME,
     chassis::correlation::SERVICE,
+    Operating::SERVICES[0],
+    Operating::SERVICES[1],
 ];
 
 /// The status of a request with violations.

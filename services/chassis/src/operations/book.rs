@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use chassis::problem::{self, Problem};
+use crate::problem::{self, Problem};
 use chrono::{DateTime, Utc};
 use farmera_proto::saga::v1 as pb;
 use pb::operation::State;
@@ -10,13 +10,19 @@ use sqlx::postgres::PgPool;
 use tonic::{Code, Status};
 use uuid::Uuid;
 
-use crate::operations::plan::PlanError;
-use crate::projections::rows;
-use crate::status::DOMAIN;
+use super::plan_book::PlanError;
+use super::rows;
 
 /// Keeps operations.
 #[derive(Clone)]
-pub struct OperationBook(pub PgPool);
+pub struct OperationBook {
+    /// The service's database.
+    pub pool: PgPool,
+    /// The service: `orders`.
+    pub service: &'static str,
+    /// Whose operations: `orders.farmera.dev`.
+    pub domain: &'static str,
+}
 
 /// An operation to begin.
 #[derive(Clone, Debug)]
@@ -104,7 +110,7 @@ impl OperationBook {
     /// FAILED_PRECONDITION when somebody has applied the plan, or UNAVAILABLE.
     pub async fn begin(&self, begin: &Begin, now: DateTime<Utc>) -> Result<(), Status> {
         let act = serde_json::to_string(&begin.plan.act.clone().unwrap_or_default())
-            .map_err(|_| problem::internal(DOMAIN))?;
+            .map_err(|_| problem::internal(self.domain))?;
         let items: Vec<_> = begin.plan.items.iter().filter(|item| item.refused.is_empty()).collect();
         let number = |number: u32| i32::try_from(number).unwrap_or(i32::MAX);
         // One statement: the plan is taken, the operation written, the items written, or nothing.
@@ -144,9 +150,9 @@ impl OperationBook {
         .bind(now)
         .bind(items.iter().map(|item| item.id.clone()).collect::<Vec<_>>())
         .bind(items.iter().map(|item| i64::try_from(item.version).unwrap_or(i64::MAX)).collect::<Vec<_>>())
-        .fetch_all(&self.0);
-        match rows(begun).await?.as_slice() {
-            [] => Err(PlanError::Applied("another one".to_owned()).into_status()),
+        .fetch_all(&self.pool);
+        match rows(self.domain, begun).await?.as_slice() {
+            [] => Err(PlanError::Applied("another one".to_owned()).into_status(self.domain)),
             [_, ..] => Ok(()),
         }
     }
@@ -156,12 +162,13 @@ impl OperationBook {
     /// # Errors
     /// NOT_FOUND, or UNAVAILABLE.
     pub async fn get(&self, id: Uuid) -> Result<pb::Operation, Status> {
-        let found = rows(sqlx::query_as(operations!("where o.id = $1")).bind(id).fetch_all(&self.0)).await?;
-        let found = found.into_iter().next().map(operation);
+        let found =
+            rows(self.domain, sqlx::query_as(operations!("where o.id = $1")).bind(id).fetch_all(&self.pool)).await?;
+        let found = found.into_iter().next().map(|row| operation(self.service, row));
         found.ok_or_else(|| {
             Problem::new(Code::NotFound, "OPERATION_NOT_FOUND", "there is no such operation")
                 .with("operation_id", id)
-                .into_status(DOMAIN)
+                .into_status(self.domain)
         })
     }
 
@@ -172,8 +179,8 @@ impl OperationBook {
     pub async fn list(&self, before: Option<Uuid>, limit: usize) -> Result<Vec<pb::Operation>, Status> {
         let statement = operations!("where ($1::uuid is null or o.id < $1) order by o.id desc limit $2");
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let found = rows(sqlx::query_as(statement).bind(before).bind(limit).fetch_all(&self.0)).await?;
-        Ok(found.into_iter().map(operation).collect())
+        let found = rows(self.domain, sqlx::query_as(statement).bind(before).bind(limit).fetch_all(&self.pool)).await?;
+        Ok(found.into_iter().map(|row| operation(self.service, row)).collect())
     }
 
     /// What failed of an operation, at most `limit`.
@@ -182,6 +189,7 @@ impl OperationBook {
     /// UNAVAILABLE.
     pub async fn failures(&self, id: Uuid, limit: i64) -> Result<Vec<pb::OperationItem>, Status> {
         let found: Vec<(String, String)> = rows(
+            self.domain,
             sqlx::query_as(
                 "select item, failure
                  from operation_item
@@ -191,7 +199,7 @@ impl OperationBook {
             )
             .bind(id)
             .bind(limit)
-            .fetch_all(&self.0),
+            .fetch_all(&self.pool),
         )
         .await?;
         Ok(found.into_iter().map(|(id, failure)| pb::OperationItem { id, failure }).collect())
@@ -204,15 +212,34 @@ impl OperationBook {
     pub async fn end(&self, id: Uuid, state: State, detail: &str) -> Result<(), Status> {
         let ended = sqlx::query_scalar::<_, Uuid>(
             "update operation
-             set state = $2, detail = $3, updated_at = now(), claimed_until = null
+             set state = $2, detail = coalesce(nullif($3, ''), detail), updated_at = now(), claimed_until = null
              where id = $1 and state = 1
              returning id",
         )
         .bind(id)
         .bind(i16::try_from(i32::from(state)).unwrap_or(0))
         .bind(detail)
-        .fetch_all(&self.0);
-        rows(ended).await.map(drop)
+        .fetch_all(&self.pool);
+        rows(self.domain, ended).await.map(drop)
+    }
+
+    /// Ends an operation that has not moved for `patience`, as failed; one that has goes on.
+    ///
+    /// # Errors
+    /// UNAVAILABLE.
+    pub async fn give_up(&self, id: Uuid, patience: Duration, detail: &str) -> Result<(), Status> {
+        let ended = sqlx::query_scalar::<_, Uuid>(
+            "update operation
+             set state = $2, detail = $3, updated_at = now(), claimed_until = null
+             where id = $1 and state = 1 and updated_at < now() - $4 * interval '1 second'
+             returning id",
+        )
+        .bind(id)
+        .bind(i16::try_from(i32::from(State::Failed)).unwrap_or(0))
+        .bind(detail)
+        .bind(patience.as_secs_f64())
+        .fetch_all(&self.pool);
+        rows(self.domain, ended).await.map(drop)
     }
 
     /// Takes up the oldest operation that nobody is on, until `lease` is over.
@@ -221,6 +248,7 @@ impl OperationBook {
     /// UNAVAILABLE.
     pub async fn claim(&self, lease: Duration) -> Result<Option<Claimed>, Status> {
         let claimed: Vec<Uuid> = rows(
+            self.domain,
             sqlx::query_scalar(
                 "update operation
                  set claimed_until = now() + $1 * interval '1 second'
@@ -235,7 +263,7 @@ impl OperationBook {
                  returning id",
             )
             .bind(lease.as_secs_f64())
-            .fetch_all(&self.0),
+            .fetch_all(&self.pool),
         )
         .await?;
         match claimed.first() {
@@ -250,6 +278,7 @@ impl OperationBook {
     /// UNAVAILABLE.
     pub async fn waiting(&self, id: Uuid, limit: u32) -> Result<Vec<Item>, Status> {
         rows(
+            self.domain,
             sqlx::query_as(
                 "select ordinal, item, version
                  from operation_item
@@ -259,16 +288,16 @@ impl OperationBook {
             )
             .bind(id)
             .bind(i64::from(limit))
-            .fetch_all(&self.0),
+            .fetch_all(&self.pool),
         )
         .await
     }
 
-    /// Notes what became of some items, and stays on the operation for another `lease`. False when it was stopped.
+    /// Notes what became of some items and what is told of it (unless that is nothing), and stays on the operation for another `lease`. False when it was stopped.
     ///
     /// # Errors
     /// UNAVAILABLE: the items are tried again, which is noticed.
-    pub async fn note(&self, id: Uuid, outcomes: &[Outcome], lease: Duration) -> Result<bool, Status> {
+    pub async fn note(&self, id: Uuid, outcomes: &[Outcome], told: &str, lease: Duration) -> Result<bool, Status> {
         let noted = sqlx::query_scalar::<_, Uuid>(
             "with noted as (
                  update operation_item as i
@@ -277,7 +306,8 @@ impl OperationBook {
                  where i.operation_id = $1 and i.ordinal = n.ordinal
              )
              update operation
-             set updated_at = case when cardinality($2) = 0 then updated_at else now() end,
+             set updated_at = case when cardinality($2) = 0 and $5 in ('', detail) then updated_at else now() end,
+                 detail = coalesce(nullif($5, ''), detail),
                  claimed_until = now() + $4 * interval '1 second'
              where id = $1 and state = 1
              returning id",
@@ -286,12 +316,13 @@ impl OperationBook {
         .bind(outcomes.iter().map(|outcome| outcome.ordinal).collect::<Vec<_>>())
         .bind(outcomes.iter().map(|outcome| outcome.failure.clone()).collect::<Vec<_>>())
         .bind(lease.as_secs_f64())
-        .fetch_all(&self.0);
-        Ok(!rows(noted).await?.is_empty())
+        .bind(told)
+        .fetch_all(&self.pool);
+        Ok(!rows(self.domain, noted).await?.is_empty())
     }
 }
 
-fn operation(row: Row) -> pb::Operation {
+fn operation(service: &'static str, row: Row) -> pb::Operation {
     let number = |number: i64| u32::try_from(number).unwrap_or(0);
     pb::Operation {
         id: row.id.to_string(),
@@ -310,5 +341,6 @@ fn operation(row: Row) -> pb::Operation {
         create_time: Some(row.created_at.into()),
         update_time: Some(row.updated_at.into()),
         detail: row.detail,
+        service: service.to_owned(),
     }
 }

@@ -1,17 +1,13 @@
 //! Plans: what an act would do to each of some sagas, before anybody does it.
 
-mod book;
-mod make;
-
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use chrono::TimeDelta;
 use farmera_proto::saga::v1 as pb;
 use pb::act::Kind;
 use sha2::{Digest as _, Sha256};
 
-pub use book::{Kept, PlanBook, PlanError};
-pub use make::{LetterAct, Planner, SELECTED_MAX, parse_query};
+use super::{Foreseen, Mandate};
 
 /// How long a plan can be applied.
 pub const LIFETIME: TimeDelta = TimeDelta::minutes(10);
@@ -19,41 +15,47 @@ pub const LIFETIME: TimeDelta = TimeDelta::minutes(10);
 pub const PREFIX_LENGTH_MIN: usize = 12;
 /// Groups of a plan that are told.
 const GROUPS_MAX: usize = 100;
+/// Things of one plan at most.
+pub const SELECTED_MAX: usize = 10_000;
 
-/// Puts a plan together: counts, groups, and the hash over everything that it rests on.
+/// Puts a plan of `service` together: counts, groups, and the hash over everything that it rests on.
 #[must_use]
-pub fn assemble(act: pb::Act, reason: String, actor: String, mut items: Vec<pb::PlanItem>) -> pb::Plan {
+pub fn assemble(service: &'static str, act: pb::Act, mandate: &Mandate, foreseen: Foreseen) -> pb::Plan {
+    let Foreseen { mut items, repeated_requests } = foreseen;
     items.sort_by(|one, other| one.id.cmp(&other.id));
     items.dedup_by(|one, other| one.id == other.id);
     let count = |wanted: fn(&pb::PlanItem) -> bool| {
         u32::try_from(items.iter().filter(|item| wanted(item)).count()).unwrap_or(u32::MAX)
     };
     pb::Plan {
-        hash: hash(&act, &reason, &actor, &items),
+        hash: hash(service, &act, mandate, &items),
         selected: u32::try_from(items.len()).unwrap_or(u32::MAX),
         effective: count(|item| item.refused.is_empty()),
         refused: count(|item| !item.refused.is_empty()),
         exposures: exposures(&items),
         groups: groups(&items),
         act: Some(act),
-        reason,
-        actor,
+        reason: mandate.reason.clone(),
+        actor: mandate.actor.as_str().to_owned(),
         items,
+        repeated_requests,
+        service: service.to_owned(),
         ..pb::Plan::default()
     }
 }
 
-/// SHA-256 over act, reason, actor, and of each item what it is, the version it is at and what would happen to it. Every
+/// SHA-256 over service, act, reason, actor, and of each item what it is, the version it is at and what would happen to it. Every
 /// part is preceded by its length: no two plans are spelled alike.
-fn hash(act: &pb::Act, reason: &str, actor: &str, items: &[pb::PlanItem]) -> String {
+fn hash(service: &str, act: &pb::Act, mandate: &Mandate, items: &[pb::PlanItem]) -> String {
     let mut sha = Sha256::new();
     let mut part = |text: &[u8]| {
         sha.update((text.len() as u64).to_be_bytes());
         sha.update(text);
     };
+    part(service.as_bytes());
     part(&prost::Message::encode_to_vec(act));
-    part(reason.as_bytes());
-    part(actor.as_bytes());
+    part(mandate.reason.as_bytes());
+    part(mandate.actor.as_str().as_bytes());
     for item in items {
         part(item.id.as_bytes());
         part(&item.version.to_be_bytes());
@@ -107,19 +109,52 @@ pub fn has_moved(planned: &pb::PlanItem, now: &pb::PlanItem) -> bool {
     rests_on(planned) != rests_on(now) || now.affected > bearable
 }
 
+/// The ids of what was planned and is not as it was, any more.
+#[must_use]
+pub fn moved(planned: &[pb::PlanItem], now: &[pb::PlanItem]) -> Vec<String> {
+    let now: HashMap<&str, &pb::PlanItem> = now.iter().map(|item| (item.id.as_str(), item)).collect();
+    let is_moved = |item: &&pb::PlanItem| now.get(item.id.as_str()).is_none_or(|now| has_moved(item, now));
+    planned.iter().filter(is_moved).map(|item| item.id.clone()).collect()
+}
+
+/// Whether an act leaves something behind that nobody but a person will see to.
+#[must_use]
+pub fn is_destructive(kind: Kind) -> bool {
+    match kind {
+        Kind::Skip | Kind::Abandon | Kind::Discard => true,
+        Kind::Unspecified
+        | Kind::Retry
+        | Kind::Cancel
+        | Kind::Pause
+        | Kind::Unpause
+        | Kind::Resume
+        | Kind::Redrive
+        | Kind::ShiftTimer
+        | Kind::FreezeTimer
+        | Kind::ThawTimer
+        | Kind::CancelTimer
+        | Kind::Migrate
+        | Kind::Hold
+        | Kind::Release
+        | Kind::RebuildProjection
+        | Kind::RebuildTransport => false,
+    }
+}
+
 /// Why a second person has to approve a plan; empty when nobody has to.
 #[must_use]
-pub fn approval_reason(plan: &pb::Plan, is_destructive: bool, approval_above: u32) -> String {
-    let changes = match plan.act.as_ref().map(pb::Act::kind) {
-        Some(Kind::Release) => plan.items.iter().map(|item| item.affected).sum(),
-        Some(_) | None => u64::from(plan.effective),
-    };
+pub fn approval_reason(plan: &pb::Plan, approval_above: u32) -> String {
+    let kind = plan.act.as_ref().map_or(Kind::Unspecified, pb::Act::kind);
     if plan.effective == 0 {
         return String::new();
     }
-    if is_destructive {
+    if is_destructive(kind) {
         return "it leaves something behind that only a person can see to".to_owned();
     }
+    let changes = match kind == Kind::Release {
+        true => plan.items.iter().map(|item| item.affected).sum(),
+        false => u64::from(plan.effective),
+    };
     if changes > u64::from(approval_above) {
         return format!("it changes {changes}, more than {approval_above}");
     }
@@ -128,6 +163,8 @@ pub fn approval_reason(plan: &pb::Plan, is_destructive: bool, approval_above: u3
 
 #[cfg(test)]
 mod tests {
+    use eventstore::Actor;
+
     use super::*;
 
     fn item(id: &str, version: u64, events: &[&str], refused: &str) -> pb::PlanItem {
@@ -145,8 +182,16 @@ mod tests {
         }
     }
 
+    fn by(who: &str) -> Mandate {
+        Mandate { actor: Actor::new(who), reason: "why".to_owned() }
+    }
+
+    fn planned(act: pb::Act, who: &str, items: Vec<pb::PlanItem>) -> pb::Plan {
+        assemble("orders", act, &by(who), Foreseen { items, repeated_requests: 0 })
+    }
+
     fn plan(items: Vec<pb::PlanItem>) -> pb::Plan {
-        assemble(pb::Act::default(), "why".to_owned(), "operator:ana".to_owned(), items)
+        planned(pb::Act::default(), "operator:ana", items)
     }
 
     #[test]
@@ -158,12 +203,13 @@ mod tests {
             plan(vec![item("a", 2, &["X"], ""), item("b", 2, &["X"], "")]),
             plan(vec![item("a", 1, &["Y"], ""), item("b", 2, &["X"], "")]),
             plan(vec![item("a", 1, &["X"], "")]),
-            assemble(pb::Act::default(), "why".to_owned(), "operator:bob".to_owned(), one.items.clone()),
+            planned(pb::Act::default(), "operator:bob", one.items.clone()),
+            planned(pb::Act { step: "s".to_owned(), ..Default::default() }, "operator:ana", one.items.clone()),
             assemble(
-                pb::Act { step: "s".to_owned(), ..Default::default() },
-                "why".to_owned(),
-                one.actor.clone(),
-                one.items.clone(),
+                "payment",
+                pb::Act::default(),
+                &by("operator:ana"),
+                Foreseen { items: one.items.clone(), repeated_requests: 0 },
             ),
         ];
         for other in others {
@@ -190,9 +236,14 @@ mod tests {
 
     #[test]
     fn large_and_destructive_plans_need_a_second_person() {
-        let plan = plan(vec![item("a", 1, &["X"], ""), item("b", 7, &["X"], "")]);
-        assert_eq!(approval_reason(&plan, false, 2), "");
-        assert_ne!(approval_reason(&plan, false, 1), "");
-        assert_ne!(approval_reason(&plan, true, 100), "");
+        let of = |kind: Kind, affected| {
+            let items = ["a", "b"].map(|id| pb::PlanItem { affected, ..item(id, 1, &["X"], "") });
+            planned(pb::Act { kind: kind.into(), ..Default::default() }, "operator:ana", items.to_vec())
+        };
+        assert_eq!(approval_reason(&of(Kind::Pause, 0), 2), "");
+        assert_ne!(approval_reason(&of(Kind::Pause, 0), 1), "");
+        assert_ne!(approval_reason(&of(Kind::Abandon, 0), 100), "");
+        assert_ne!(approval_reason(&of(Kind::Release, 51), 100), "", "many are let go");
+        assert_eq!(approval_reason(&of(Kind::Hold, 51), 100), "", "a hold changes no saga");
     }
 }

@@ -1,6 +1,6 @@
 //! Plans, kept until they are applied or too old.
 
-use chassis::problem::{self, Problem};
+use crate::problem::{self, Problem};
 use chrono::{DateTime, Utc};
 use eventstore::Actor;
 use farmera_proto::saga::v1 as pb;
@@ -9,13 +9,17 @@ use sqlx::postgres::PgPool;
 use tonic::{Code, Status};
 use uuid::Uuid;
 
-use super::{LIFETIME, PREFIX_LENGTH_MIN};
-use crate::projections::rows;
-use crate::status::DOMAIN;
+use super::plan::{LIFETIME, PREFIX_LENGTH_MIN};
+use super::rows;
 
 /// Keeps plans.
 #[derive(Clone)]
-pub struct PlanBook(pub PgPool);
+pub struct PlanBook {
+    /// The service's database.
+    pub pool: PgPool,
+    /// Whose plans: `orders.farmera.dev`.
+    pub domain: &'static str,
+}
 
 /// A plan and what has become of it.
 #[derive(Clone, Debug, PartialEq)]
@@ -61,7 +65,7 @@ pub enum PlanError {
 impl PlanError {
     /// For the one who asked.
     #[must_use]
-    pub fn into_status(self) -> Status {
+    pub fn into_status(self, domain: &'static str) -> Status {
         let message = self.to_string();
         let problem = match &self {
             Self::Unknown(_) => Problem::new(Code::NotFound, "PLAN_NOT_FOUND", message),
@@ -77,7 +81,7 @@ impl PlanError {
             }
             Self::Empty => Problem::new(Code::FailedPrecondition, "PLAN_EMPTY", message),
         };
-        problem.into_status(DOMAIN)
+        problem.into_status(domain)
     }
 }
 
@@ -90,11 +94,11 @@ impl PlanBook {
     /// # Errors
     /// UNAVAILABLE.
     pub async fn keep(&self, plan: &pb::Plan, now: DateTime<Utc>) -> Result<(), Status> {
-        let json = serde_json::to_string(plan).map_err(|_| problem::internal(DOMAIN))?;
+        let json = serde_json::to_string(plan).map_err(|_| problem::internal(self.domain))?;
         let kept = async {
             sqlx::query("delete from operation_plan where expires_at < $1 - interval '1 hour'")
                 .bind(now)
-                .execute(&self.0)
+                .execute(&self.pool)
                 .await?;
             sqlx::query(
                 "insert into operation_plan as p (hash, actor, created_at, expires_at, plan)
@@ -108,11 +112,11 @@ impl PlanBook {
             .bind(now)
             .bind(now + LIFETIME)
             .bind(json)
-            .execute(&self.0)
+            .execute(&self.pool)
             .await?;
             Ok(Vec::<()>::new())
         };
-        rows(kept).await.map(drop)
+        rows(self.domain, kept).await.map(drop)
     }
 
     /// The plan whose hash begins like this, as it stands at `now`.
@@ -122,10 +126,11 @@ impl PlanBook {
     pub async fn find(&self, prefix: &str, now: DateTime<Utc>) -> Result<Kept, Status> {
         let is_hash = |c: char| c.is_ascii_hexdigit();
         if prefix.len() < PREFIX_LENGTH_MIN || prefix.len() > 64 || !prefix.chars().all(is_hash) {
-            return Err(PlanError::Unknown(prefix.chars().take(64).collect()).into_status());
+            return Err(PlanError::Unknown(prefix.chars().take(64).collect()).into_status(self.domain));
         }
         let prefix = prefix.to_ascii_lowercase();
         let mut found: Vec<Row> = rows(
+            self.domain,
             sqlx::query_as(
                 "select plan::text, created_at, expires_at, approved_by, operation_id
                  from operation_plan
@@ -133,13 +138,13 @@ impl PlanBook {
                  limit 2",
             )
             .bind(&prefix)
-            .fetch_all(&self.0),
+            .fetch_all(&self.pool),
         )
         .await?;
         match (found.pop(), found.is_empty()) {
-            (Some(row), true) => read(row, now),
-            (Some(_), false) => Err(PlanError::Ambiguous(prefix).into_status()),
-            (None, _) => Err(PlanError::Unknown(prefix).into_status()),
+            (Some(row), true) => read(self.domain, row, now),
+            (Some(_), false) => Err(PlanError::Ambiguous(prefix).into_status(self.domain)),
+            (None, _) => Err(PlanError::Unknown(prefix).into_status(self.domain)),
         }
     }
 
@@ -150,13 +155,13 @@ impl PlanBook {
     pub async fn approve(&self, prefix: &str, by: &Actor, now: DateTime<Utc>) -> Result<Kept, Status> {
         let kept = self.find(prefix, now).await?;
         match kept.plan.state() {
-            State::Expired => return Err(PlanError::Expired.into_status()),
-            State::Applied => return Err(PlanError::Applied(kept.plan.operation_id).into_status()),
+            State::Expired => return Err(PlanError::Expired.into_status(self.domain)),
+            State::Applied => return Err(PlanError::Applied(kept.plan.operation_id).into_status(self.domain)),
             State::Ready => return Ok(kept),
             State::NeedsApproval | State::Unspecified => {}
         }
         if kept.plan.actor == by.as_str() {
-            return Err(PlanError::OwnApproval(kept.plan.actor).into_status());
+            return Err(PlanError::OwnApproval(kept.plan.actor).into_status(self.domain));
         }
         let approved = sqlx::query_scalar::<_, String>(
             "update operation_plan
@@ -167,16 +172,20 @@ impl PlanBook {
         .bind(&kept.plan.hash)
         .bind(by.as_str())
         .bind(now)
-        .fetch_all(&self.0);
-        rows(approved).await?;
+        .fetch_all(&self.pool);
+        rows(self.domain, approved).await?;
         self.find(&kept.plan.hash, now).await
     }
 }
 
-fn read((json, created_at, expires_at, approved_by, operation_id): Row, now: DateTime<Utc>) -> Result<Kept, Status> {
+fn read(
+    domain: &'static str,
+    (json, created_at, expires_at, approved_by, operation_id): Row,
+    now: DateTime<Utc>,
+) -> Result<Kept, Status> {
     let mut plan: pb::Plan = serde_json::from_str(&json).map_err(|error| {
         tracing::error!(%error, "a kept plan cannot be read");
-        problem::internal(DOMAIN)
+        problem::internal(domain)
     })?;
     let state = match (operation_id, &approved_by) {
         (Some(_), _) => State::Applied,

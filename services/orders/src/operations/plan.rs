@@ -1,37 +1,33 @@
-//! Making plans: every saga is read, and decided about without committing.
+//! What acts would do: every saga is read, and decided about without committing.
 
 use std::sync::Arc;
 
+use chassis::operations::plan::SELECTED_MAX;
+use chassis::operations::{Foreseen, Mandate};
 use chassis::problem::{self, Problem, Violations};
 use chrono::{DateTime, Utc};
-use eventstore::{Actor, Aggregate as _, EventStore, Recorded, StoredDeadLetter, StreamId, Version};
+use eventstore::{Aggregate as _, EventStore, Recorded, StreamId, Version};
 use farmera_proto::saga::v1 as pb;
 use saga::{HoldTarget, Holds, Library, Saga};
 use saga_runtime::HoldsInForce;
 use tonic::{Code, Status};
 use uuid::Uuid;
 
-use super::assemble;
-use crate::operations::act::{Act, Effect, Mandate, Rules};
+use crate::operations::act::{Act, Effect, Rules};
 use crate::operations::history::{History, state_of};
 use crate::operations::holding::{HoldAct, targets};
-use crate::operations::letters::{self, find, unreadable};
 use crate::operations::query::{Query, parse};
 use crate::projections::held::HeldList;
 use crate::projections::sagas::{Order, Page, SagaList};
 use crate::sagas::OrderProcess;
-use crate::status::DOMAIN;
+use crate::status::{DOMAIN, unreadable};
 
-/// Sagas, or letters, of one plan at most.
-pub const SELECTED_MAX: usize = 10_000;
 /// Sagas read at a time.
 const CHUNK: usize = 500;
 /// Events of those at most; a history that is longer than all of this is not planned with.
 const EVENTS_MAX: usize = 100_000;
-/// Letters looked at for one plan.
-const LETTERS_MAX: usize = 100_000;
 
-/// Makes plans.
+/// Foresees what acts would do.
 #[derive(Clone)]
 pub struct Planner {
     /// The log.
@@ -46,33 +42,20 @@ pub struct Planner {
     pub held: HeldList,
 }
 
-/// What is to be done with dead letters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LetterAct {
-    /// Handle their lines again.
-    Redrive,
-    /// End them unhandled.
-    Discard,
-}
-
 impl Planner {
     /// What `act` would do to these sagas at `now`.
     ///
     /// # Errors
     /// INVALID_ARGUMENT for a selection that makes no sense or is too large; UNAVAILABLE.
-    pub async fn plan(
+    pub async fn sagas(
         &self,
-        told: pb::Act,
         act: &Act,
         selection: &pb::Selection,
-        reason: String,
-        actor: &Actor,
+        mandate: &Mandate,
         now: DateTime<Utc>,
-    ) -> Result<pb::Plan, Status> {
-        let ids = self.sagas(selection, now).await?;
-        let mandate = Mandate { actor: actor.clone(), reason: reason.clone() };
-        let mut items = Vec::with_capacity(ids.len());
-        let mut repeated = 0;
+    ) -> Result<Foreseen, Status> {
+        let ids = self.selected(selection, now).await?;
+        let mut foreseen = Foreseen { items: Vec::with_capacity(ids.len()), repeated_requests: 0 };
         for chunk in ids.chunks(CHUNK) {
             let streams: Vec<_> = chunk.iter().map(|id| (Saga::<OrderProcess>::stream(*id), Version::NONE)).collect();
             let events = self.store.read_streams(&streams, EVENTS_MAX).await.map_err(unreadable)?;
@@ -81,14 +64,12 @@ impl Planner {
             sorted.sort();
             for stream in sorted {
                 let history = found.next_if(|events| events.first().is_some_and(|first| first.stream == stream));
-                let (item, again) = self.item(stream.id, history.unwrap_or_default(), act, &mandate, now)?;
-                items.push(item);
-                repeated += again;
+                let (item, again) = self.item(stream.id, history.unwrap_or_default(), act, mandate, now)?;
+                foreseen.items.push(item);
+                foreseen.repeated_requests += again;
             }
         }
-        let mut plan = assemble(told, reason, actor.as_str().to_owned(), items);
-        plan.repeated_requests = repeated;
-        Ok(plan)
+        Ok(foreseen)
     }
 
     fn item(
@@ -122,14 +103,15 @@ impl Planner {
         })
     }
 
-    async fn sagas(&self, selection: &pb::Selection, now: DateTime<Utc>) -> Result<Vec<Uuid>, Status> {
+    async fn selected(&self, selection: &pb::Selection, now: DateTime<Utc>) -> Result<Vec<Uuid>, Status> {
         let mut violations = Violations::new();
         let by_query = !selection.query.trim().is_empty();
         if by_query != selection.saga_ids.is_empty() {
             violations.add("selection", "expected either saga_ids or a query");
         }
-        if !selection.letter_ids.is_empty() || !selection.letter_group.is_empty() || !selection.hold_target.is_empty() {
-            violations.add("selection", "the act is one on sagas, not on dead letters or holds");
+        let (saga_ids, query) = (selection.saga_ids.clone(), selection.query.clone());
+        if *selection != (pb::Selection { saga_ids, query, ..pb::Selection::default() }) {
+            violations.add("selection", "the act is one on sagas, and on nothing else");
         }
         let mut ids: Vec<Uuid> =
             selection.saga_ids.iter().filter_map(|id| violations.uuid("selection.saga_ids", id)).collect();
@@ -148,52 +130,17 @@ impl Planner {
         if ids.len() > SELECTED_MAX { Err(too_large()) } else { Ok(ids) }
     }
 
-    /// What would become of dead letters.
-    ///
-    /// # Errors
-    /// INVALID_ARGUMENT for a selection that makes no sense or is too large; UNAVAILABLE.
-    pub async fn plan_letters(
-        &self,
-        told: pb::Act,
-        act: LetterAct,
-        selection: &pb::Selection,
-        reason: String,
-        actor: &Actor,
-    ) -> Result<pb::Plan, Status> {
-        let mut violations = Violations::new();
-        if selection.letter_group.is_empty() == selection.letter_ids.is_empty() {
-            violations.add("selection", "expected either letter_ids or a letter_group");
-        }
-        if !selection.saga_ids.is_empty() || !selection.query.is_empty() || !selection.hold_target.is_empty() {
-            violations.add("selection", "the act is one on dead letters, not on sagas or holds");
-        }
-        violations.finish(DOMAIN)?;
-        let wanted = |letter: &StoredDeadLetter| {
-            selection.letter_ids.contains(&letter.id)
-                || (letters::waits(letter) && letters::group_name(letter) == selection.letter_group)
-        };
-        let found = find(&*self.store, 0, LETTERS_MAX, wanted).await?;
-        let missing = selection.letter_ids.iter().filter(|id| found.iter().all(|letter| letter.id != **id));
-        let mut items: Vec<_> = missing.map(|id| refused(*id, "there is no such letter")).collect();
-        items.extend(found.iter().map(|letter| of_letter(letter, act)));
-        if items.len() > SELECTED_MAX {
-            return Err(too_large());
-        }
-        Ok(assemble(told, reason, actor.as_str().to_owned(), items))
-    }
-
     /// What would become of a hold at `now`.
     ///
     /// # Errors
     /// INVALID_ARGUMENT for a selection that makes no sense, or that no definition knows; UNAVAILABLE.
-    pub async fn plan_hold(
+    pub async fn hold(
         &self,
-        told: pb::Act,
         act: &HoldAct,
         selection: &pb::Selection,
         mandate: &Mandate,
         now: DateTime<Utc>,
-    ) -> Result<pb::Plan, Status> {
+    ) -> Result<Foreseen, Status> {
         let holds = self.holds.holds();
         let target = hold_target(selection, &holds, &self.library)?;
         let affected = match act {
@@ -201,7 +148,7 @@ impl Planner {
             HoldAct::Release { .. } => self.held.count(&target).await?,
         };
         let item = act.effect(&holds, &target, affected, mandate, now);
-        Ok(assemble(told, mandate.reason.clone(), mandate.actor.as_str().to_owned(), vec![item]))
+        Ok(Foreseen { items: vec![item], repeated_requests: 0 })
     }
 }
 
@@ -213,7 +160,7 @@ fn hold_target(
 ) -> Result<HoldTarget, Status> {
     let mut violations = Violations::new();
     if selection != &(pb::Selection { hold_target: selection.hold_target.clone(), ..pb::Selection::default() }) {
-        violations.add("selection", "the act is one on a hold, not on sagas or dead letters");
+        violations.add("selection", "the act is one on a hold, and on nothing else");
     }
     let target = match selection.hold_target.parse::<HoldTarget>() {
         Ok(target) => Some(target),
@@ -229,27 +176,6 @@ fn hold_target(
     }
     violations.finish(DOMAIN)?;
     target.ok_or_else(|| problem::internal(DOMAIN))
-}
-
-fn of_letter(letter: &StoredDeadLetter, act: LetterAct) -> pb::PlanItem {
-    if !letters::waits(letter) {
-        return refused(letter.id, "it does not wait any more");
-    }
-    let line = letter.letter.key.clone().unwrap_or_else(|| "a message without a line".to_owned());
-    let event = match act {
-        LetterAct::Redrive => format!("the line {line} of {} is handled again, in order", letter.letter.consumer),
-        LetterAct::Discard => format!("it is never handled; what waits behind it in {line} moves up"),
-    };
-    pb::PlanItem {
-        id: letter.id.to_string(),
-        version: letter.attempts.into(),
-        events: vec![event],
-        ..pb::PlanItem::default()
-    }
-}
-
-fn refused(id: i64, why: &str) -> pb::PlanItem {
-    pb::PlanItem { id: id.to_string(), refused: why.to_owned(), ..pb::PlanItem::default() }
 }
 
 /// Reads a query.

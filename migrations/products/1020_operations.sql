@@ -1,0 +1,1 @@
+../chassis/1020_operations.sql
