@@ -10,7 +10,9 @@ use saga::hold::{
     Hold, HoldEvent, HoldInput, HoldPhase, HoldRefusal, HoldTarget, Holds, Judgement, ReleasePlan, decide, judge,
 };
 use saga::testing::{DAWN, World, cancelled, done, rejected, retried, started, tester};
-use saga::{ByHand, Definition, Facts, Input, Process, RetryPolicy, SagaEvent, Status, StepPhase, ask, local, saga};
+use saga::{
+    ByHand, Definition, Facts, Input, Process, RetryPolicy, SagaEvent, Status, StepName, StepPhase, ask, local, saga,
+};
 use uuid::Uuid;
 
 #[derive(Clone, Debug, PartialEq)]
@@ -296,4 +298,19 @@ fn what_became_of_a_saga_that_was_let_go_is_seen_in_its_history() {
     assert_eq!(judged(&silent), Judgement::Failed);
     world.submit(done("pay")).unwrap();
     assert_eq!(judged(&world), Judgement::Worked);
+}
+
+/// Found by the simulator (seed 1000003): each of two releases stopped because its sagas came to the other hold.
+#[test]
+fn a_saga_that_is_let_go_and_comes_to_another_hold_has_not_failed() {
+    let order = order();
+    let mut world = waiting(&order);
+    let step = HoldTarget::Step { definition: "order".to_owned(), step: StepName::new("pay") };
+    let by_hand = ByHand { actor: tester(), reason: "a bad release".to_owned() };
+    let plan = ReleasePlan::default();
+    let placed = HoldEvent::Placed { target: step.clone(), by_hand, until: None, plan, at: DAWN };
+    world.holds = std::mem::take(&mut world.holds).evolve(&placed);
+    let told = told(&world.submit(Input::Release { hold: payment() }).unwrap());
+    assert_eq!(told, ["StepReleased pay", "StepHeld pay"]);
+    assert_eq!(judge(&world.history().cloned().collect::<Vec<_>>(), DAWN), Judgement::Worked);
 }

@@ -163,7 +163,9 @@ impl<P: Process> Engine<P> {
         }
         unit.correlate(Holds::ID);
         unit.record::<Holds>(Holds::ID, &events)?;
-        let due = unit.get::<Holds>(Holds::ID)?.next_wake();
+        // Whoever waits for somebody in flight looks again after a while, not at once.
+        let next_look = now + Holds::RELEASE_INTERVAL;
+        let due = unit.get::<Holds>(Holds::ID)?.next_wake().map(|due| if due > now { due } else { next_look });
         unit.wake::<Holds>(Holds::ID, due)?;
         Ok(events)
     }

@@ -4,6 +4,7 @@ use std::marker::PhantomData;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use chrono::TimeDelta;
 use eventstore::worker::CommitListener;
 use eventstore::{Aggregate, Clock, Committed, DomainEvent as _, EventStore, ReadError, Recorded, Version};
 use saga::hold::{HoldEvent, HoldInput, HoldTarget, Judgement, LetGo, judge};
@@ -157,7 +158,9 @@ impl<P: Process, K: HoldKeeper, H: HeldSagas> HoldLoop<P, K, H> {
         self.refresh().await?;
         let timers = self.store.claim_due_timers(&[Holds::CATEGORY], 1, self.limits.lease).await?;
         self.clock.observe(timers.now);
-        if timers.due.is_empty() {
+        // A timer that is due for so long is nobody's: whatever lost it, it is written anew.
+        let lost = |due| timers.now - due > TimeDelta::from_std(self.limits.lease * 2).unwrap_or(TimeDelta::MAX);
+        if timers.due.is_empty() && !self.in_force.holds().next_wake().is_some_and(lost) {
             return Ok(());
         }
         self.keeper.hold(HoldInput::Wake).await?;

@@ -5,7 +5,7 @@
 mod service;
 
 use chrono::TimeDelta;
-use eventstore::{Aggregate as _, DomainEvent as _, EventStore as _};
+use eventstore::{Aggregate as _, Commit, DomainEvent as _, EventStore as _, TimerChange};
 use saga::hold::{HoldEvent, HoldInput, HoldTarget, ReleasePlan};
 use saga::{Holds, Input};
 use service::{Come, SAGA, Service, all_agree, done, library, store, told};
@@ -123,6 +123,21 @@ async fn a_hold_ends_when_its_time_is_over() {
     service.restart().await;
     service.releases().turn_once().await.unwrap();
     assert_eq!((count(&service, "HoldReleaseStarted"), count(&service, "StepReleased")), (1, 2));
+}
+
+#[tokio::test]
+async fn a_hold_whose_timer_is_lost_ends_all_the_same() {
+    let service = Service::over(&store(), 1, library());
+    service.submit(place(&service, Some(TimeDelta::hours(1)))).await.unwrap();
+    let stream = Holds::only_stream();
+    let lost = Commit { timers: vec![TimerChange::Disarm { stream }], ..Commit::default() };
+    service.store.commit(lost).await.unwrap();
+    service.store.advance(std::time::Duration::from_secs(3_601));
+    service.releases().turn_once().await.unwrap();
+    assert_eq!(count(&service, "HoldReleaseStarted"), 0, "somebody else may be about to see to it");
+    service.store.advance(std::time::Duration::from_secs(60));
+    service.releases().turn_once().await.unwrap();
+    assert_eq!((count(&service, "HoldReleaseStarted"), count(&service, "HoldEnded")), (1, 1));
 }
 
 #[tokio::test]

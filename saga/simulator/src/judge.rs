@@ -1,11 +1,11 @@
 //! Judges that need to know nothing of the services: versions, memory against log, and the law of sagas.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use eventstore::memory::{CountingIds, FixedClock};
 use eventstore::{Actor, Aggregate, Cache, Cause, DomainEvent, Recorded, StreamId, Unit};
-use saga::{Action, Ask, Definition, Kind, Lane, Process, SagaEvent, Step};
+use saga::{Action, Ask, Definition, DefinitionRef, Kind, Lane, Library, NO_ANSWER, Process, SagaEvent, Step};
 use uuid::Uuid;
 
 use crate::nature::{Nature, Violation, shown};
@@ -65,6 +65,8 @@ enum Standing {
     Done,
     Refused,
     Skipped,
+    /// Somebody has seen to it by hand when it had been asked for: it may be done.
+    Seen,
     /// Asked to be undone.
     Undoing(u32),
     Undone,
@@ -74,27 +76,49 @@ impl Standing {
     /// True when it is done, or may be.
     fn is_owed(self) -> bool {
         match self {
-            Self::Open(_) | Self::Done | Self::Undoing(_) => true,
+            Self::Open(_) | Self::Done | Self::Seen | Self::Undoing(_) => true,
             Self::Untouched | Self::Refused | Self::Skipped | Self::Undone => false,
+        }
+    }
+
+    /// True when what comes after it may begin.
+    fn is_over(self) -> bool {
+        match self {
+            Self::Done | Self::Skipped | Self::Seen => true,
+            Self::Untouched | Self::Open(_) | Self::Refused | Self::Undoing(_) | Self::Undone => false,
         }
     }
 }
 
 /// A reader of one saga's history who was not there when it was written.
 struct Reader<'a, P: Process> {
-    definition: &'a Definition<P>,
+    library: &'a Library<P>,
+    definition: Option<&'a Definition<P>>,
     steps: Vec<Standing>,
+    /// Steps that wait at a hold.
+    held: BTreeSet<String>,
     turned: bool,
+    paused: bool,
+    frozen: bool,
     over: bool,
     wrong: Vec<String>,
 }
 
 /// What is illegal about a saga's history: asked out of turn, undone out of order, undone what was not done or not undone
-/// what was, gone on after its end.
+/// what was, asked at a hold or while it was paused, given up while time stood still, gone on after its end.
 #[must_use]
-pub fn history<P: Process>(definition: &Definition<P>, events: &[SagaEvent<P>]) -> Vec<String> {
-    let steps = vec![Standing::Untouched; definition.steps().len()];
-    let mut reader = Reader { definition, steps, turned: false, over: false, wrong: Vec::new() };
+pub fn history<P: Process>(library: &Library<P>, events: &[SagaEvent<P>]) -> Vec<String> {
+    let mut reader = Reader {
+        library,
+        definition: None,
+        steps: Vec::new(),
+        held: BTreeSet::new(),
+        turned: false,
+        paused: false,
+        frozen: false,
+        over: false,
+        wrong: Vec::new(),
+    };
     for (index, event) in events.iter().enumerate() {
         let starts = matches!(event, SagaEvent::Started { .. });
         if starts != (index == 0) {
@@ -108,7 +132,7 @@ pub fn history<P: Process>(definition: &Definition<P>, events: &[SagaEvent<P>]) 
     reader.wrong
 }
 
-impl<P: Process> Reader<'_, P> {
+impl<'a, P: Process> Reader<'a, P> {
     fn read(&mut self, event: &SagaEvent<P>) {
         match event {
             SagaEvent::StepRequested { step, attempt, .. }
@@ -118,14 +142,14 @@ impl<P: Process> Reader<'_, P> {
             }
             SagaEvent::StepSucceeded { step, .. } => self.done(step.as_str()),
             SagaEvent::StepRejected { step, .. } => self.forward(step.as_str(), Standing::Refused),
-            SagaEvent::StepSkipped { step, lane: Lane::Forward, .. } => self.put(step.as_str(), Standing::Skipped),
+            SagaEvent::StepSkipped { step, lane: Lane::Forward, .. } => self.skipped(step.as_str()),
             SagaEvent::StepSkipped { step, lane: Lane::Undo, .. } => self.put(step.as_str(), Standing::Undone),
             SagaEvent::CompensationStarted { .. } => self.turn(),
             SagaEvent::CompensationRequested { step, attempt, .. }
             | SagaEvent::ChildUndoRequested { step, attempt, .. } => self.asked_to_undo(step.as_str(), *attempt),
             SagaEvent::CompensationSucceeded { step } => self.undone(step.as_str()),
             SagaEvent::Completed => {
-                let open = self.steps.iter().any(|step| !matches!(step, Standing::Done | Standing::Skipped));
+                let open = self.steps.iter().any(|step| !step.is_over());
                 self.end(open || self.turned, "completed with steps that are not done");
             }
             SagaEvent::Compensated { .. } => {
@@ -133,27 +157,62 @@ impl<P: Process> Reader<'_, P> {
                 self.end(owed || !self.turned, "compensated with steps that are not undone");
             }
             SagaEvent::Abandoned { .. } => self.over = true,
-            SagaEvent::Started { .. }
-            | SagaEvent::StepUnknown { .. }
-            | SagaEvent::StepRetried { .. }
-            | SagaEvent::CompensationFailed { .. }
+            SagaEvent::Started { definition, .. } | SagaEvent::Migrated { definition, .. } => self.bind(definition),
+            SagaEvent::Paused { .. } => self.paused = true,
+            SagaEvent::Unpaused { .. } => self.paused = false,
+            SagaEvent::TimersFrozen { .. } => self.frozen = true,
+            SagaEvent::TimersThawed { .. } => self.frozen = false,
+            SagaEvent::StepHeld { step, .. } => drop(self.held.insert(step.as_str().to_owned())),
+            SagaEvent::StepReleased { step, .. } => drop(self.held.remove(step.as_str())),
+            SagaEvent::StepUnknown { step, detail, .. } | SagaEvent::CompensationFailed { step, detail, .. } => {
+                if self.frozen && detail == NO_ANSWER {
+                    self.wrong.push(format!("{step} is given up while time stands still"));
+                }
+            }
+            SagaEvent::StepRetried { .. }
             | SagaEvent::CancelRequested { .. }
             | SagaEvent::Parked { .. }
             | SagaEvent::Resumed { .. }
-            | SagaEvent::Paused { .. }
-            | SagaEvent::Unpaused { .. }
-            | SagaEvent::StepHeld { .. }
-            | SagaEvent::StepReleased { .. }
             | SagaEvent::TimersShifted { .. }
-            | SagaEvent::TimersFrozen { .. }
-            | SagaEvent::TimersThawed { .. }
-            | SagaEvent::TimerCancelled { .. }
-            | SagaEvent::Migrated { .. } => {}
+            | SagaEvent::TimerCancelled { .. } => {}
         }
     }
 
+    /// Goes on by this definition. Whatever was begun stands at the same place there.
+    fn bind(&mut self, to: &DefinitionRef) {
+        match self.library.pinned(to) {
+            Ok(definition) => {
+                let begun = self.steps.iter().rposition(|step| *step != Standing::Untouched).map_or(0, |last| last + 1);
+                let name = |of: &Definition<P>, at: usize| of.steps().get(at).map(|step| step.name().clone());
+                if let Some(from) = self.definition
+                    && (0..begun).any(|at| name(from, at) != name(definition, at))
+                {
+                    self.wrong.push(format!("what was begun is not the same in {to}"));
+                }
+                self.steps.resize(definition.steps().len(), Standing::Untouched);
+                self.definition = Some(definition);
+            }
+            Err(unknown) => self.wrong.push(unknown.to_string()),
+        }
+    }
+
+    /// Somebody is asked for something: not while it is paused, nor at a hold.
+    fn may_ask(&mut self, step: &str) {
+        if self.paused {
+            self.wrong.push(format!("{step} is asked for while it is paused"));
+        }
+        if self.held.contains(step) {
+            self.wrong.push(format!("{step} is asked for at its hold"));
+        }
+    }
+
+    fn skipped(&mut self, step: &str) {
+        let asked = matches!(self.standing(self.index(step).unwrap_or(usize::MAX)), Standing::Open(_));
+        self.put(step, if asked { Standing::Seen } else { Standing::Skipped });
+    }
+
     fn index(&self, step: &str) -> Option<usize> {
-        self.definition.steps().iter().position(|known| known.name().as_str() == step)
+        self.definition?.steps().iter().position(|known| known.name().as_str() == step)
     }
 
     fn standing(&self, index: usize) -> Standing {
@@ -164,14 +223,14 @@ impl<P: Process> Reader<'_, P> {
         let index = self.index(step);
         match index.and_then(|index| self.steps.get_mut(index)) {
             Some(place) => *place = standing,
-            None => self.wrong.push(format!("{step} is no step of {}", self.definition.id())),
+            None => self.wrong.push(format!("{step} is no step of it")),
         }
     }
 
     /// The steps that are taken at the same time as the one at `index`.
     fn stage(&self, index: usize) -> Range<usize> {
         let mut first = 0;
-        for stage in self.definition.stages() {
+        for stage in self.definition.into_iter().flat_map(Definition::stages) {
             let end = first + stage.len();
             if index < end {
                 return first..end;
@@ -185,15 +244,21 @@ impl<P: Process> Reader<'_, P> {
     fn in_turn(&self, index: usize) -> bool {
         let stage = self.stage(index);
         let before = self.steps.get(..stage.start).unwrap_or_default();
-        before.iter().all(|step| matches!(step, Standing::Done | Standing::Skipped))
+        before.iter().all(|step| step.is_over())
     }
 
     fn asked(&mut self, step: &str, attempt: u32) {
+        self.may_ask(step);
         let index = self.index(step).unwrap_or(usize::MAX);
         let expected = match self.standing(index) {
             Standing::Untouched => 1,
             Standing::Open(before) => before + 1,
-            Standing::Done | Standing::Refused | Standing::Skipped | Standing::Undoing(_) | Standing::Undone => 0,
+            Standing::Done
+            | Standing::Refused
+            | Standing::Skipped
+            | Standing::Seen
+            | Standing::Undoing(_)
+            | Standing::Undone => 0,
         };
         // What was refused may be asked again: a retriable step that an operator has resumed.
         let again = self.standing(index) == Standing::Refused;
@@ -221,12 +286,13 @@ impl<P: Process> Reader<'_, P> {
         self.put(step, standing);
     }
 
-    fn step(&self, index: usize) -> Option<&Step<P>> {
-        self.definition.steps().get(index)
+    fn step(&self, index: usize) -> Option<&'a Step<P>> {
+        self.definition?.steps().get(index)
     }
 
     fn turn(&mut self) {
-        let beyond = self.definition.steps().iter().zip(&self.steps).any(|(step, standing)| match step.kind() {
+        let steps = self.definition.into_iter().flat_map(Definition::steps);
+        let beyond = steps.zip(&self.steps).any(|(step, standing)| match step.kind() {
             Kind::Compensatable => false,
             Kind::Pivot => *standing == Standing::Done,
             Kind::Retriable => *standing != Standing::Untouched,
@@ -234,10 +300,13 @@ impl<P: Process> Reader<'_, P> {
         if self.turned || beyond {
             self.wrong.push("turned past its point of no return, or twice".to_owned());
         }
+        // Whoever waited to happen waits no more.
+        self.held.clear();
         self.turned = true;
     }
 
     fn asked_to_undo(&mut self, step: &str, attempt: u32) {
+        self.may_ask(step);
         let index = self.index(step).unwrap_or(usize::MAX);
         let standing = self.standing(index);
         let expected = if let Standing::Undoing(before) = standing { before + 1 } else { 1 };

@@ -4,6 +4,7 @@ use std::fmt;
 use std::rc::Rc;
 
 use bytes::Bytes;
+use eventstore::memory::MemoryStore;
 use eventstore::worker::{Handler, SubmitError};
 use eventstore::{Category, Cause, DecodeError, Recorded, StreamId};
 use uuid::Uuid;
@@ -103,6 +104,9 @@ pub trait Service: Sized + 'static {
 
     /// Its rules.
     fn rules(&self) -> Rc<Self::Rules>;
+
+    /// It has a store of its own from here on, and may read it at any time. Most do not.
+    fn attach(&mut self, _store: &Rc<MemoryStore>) {}
 
     /// What it listens to.
     fn hears(&self) -> Vec<&'static str>;

@@ -83,8 +83,10 @@ pub(crate) trait AnyStation {
 }
 
 impl<S: Service> Station<S> {
-    pub(crate) fn new(index: usize, service: S, replicas: usize, nature: &Nature) -> Self {
+    pub(crate) fn new(index: usize, mut service: S, replicas: usize, nature: &Nature) -> Self {
         let name = service.name();
+        let store = Rc::new(MemoryStore::new(nature.time()));
+        service.attach(&store);
         let replica = |number: usize| Replica {
             name: format!("{name}#{}", number + 1),
             cache: Cache::new(nature.knobs.cached_streams),
@@ -99,7 +101,7 @@ impl<S: Service> Station<S> {
             index,
             rules: service.rules(),
             service,
-            store: Rc::new(MemoryStore::new(nature.time())),
+            store,
             ids: Rc::new(CountingIds::new(u16::try_from(index).unwrap_or(u16::MAX))),
             replicas: (0..replicas).map(|number| Some(replica(number))).collect(),
             commands_done: BTreeSet::new(),

@@ -1,6 +1,6 @@
 use chrono::{DateTime, Utc};
 
-use crate::{Process, SagaEvent, StepName};
+use crate::{HoldTarget, Process, SagaEvent, StepName};
 
 /// What became of a saga that was let go.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -24,8 +24,10 @@ pub fn judge<P: Process>(history: &[SagaEvent<P>], at: DateTime<Utc>) -> Judgeme
     });
     match released {
         Some((index, step)) => {
+            let before = history.iter().take(index).rev();
+            let under = before.filter(|event| event.step() == Some(step)).find_map(held_under);
             let after = history.iter().skip(index + 1);
-            after.map(|event| said(event, step)).find(|said| *said != Judgement::Open).unwrap_or(Judgement::Open)
+            after.map(|event| said(event, step, under)).find(|said| *said != Judgement::Open).unwrap_or(Judgement::Open)
         }
         None if waits(history) => Judgement::Untold,
         // It went on in another way: by an operator, or because it was undone.
@@ -33,10 +35,17 @@ pub fn judge<P: Process>(history: &[SagaEvent<P>], at: DateTime<Utc>) -> Judgeme
     }
 }
 
-/// What an event says about `released`, once it was let go.
-fn said<P: Process>(event: &SagaEvent<P>, released: &StepName) -> Judgement {
+fn held_under<P: Process>(event: &SagaEvent<P>) -> Option<&HoldTarget> {
+    let SagaEvent::StepHeld { hold, .. } = event else { return None };
+    Some(hold)
+}
+
+/// What an event says about `released`, once it was let go from `under`.
+fn said<P: Process>(event: &SagaEvent<P>, released: &StepName, under: Option<&HoldTarget>) -> Judgement {
     let is_of_it = |judgement, step: &StepName| if step == released { judgement } else { Judgement::Open };
     match event {
+        // It has passed, and waits at another hold: that one's participant was not asked.
+        SagaEvent::StepHeld { step, hold, .. } if Some(hold) != under => is_of_it(Judgement::Worked, step),
         SagaEvent::StepUnknown { step, .. }
         | SagaEvent::CompensationFailed { step, .. }
         | SagaEvent::StepHeld { step, .. } => is_of_it(Judgement::Failed, step),

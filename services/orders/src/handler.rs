@@ -215,7 +215,7 @@ impl OrdersHandler {
         };
         unit.require::<Order>(&[order_id])?;
         for (of, event) in step(unit)? {
-            let Some(command) = consequence(&event, of == cancel_saga_id(order_id)) else { continue };
+            let Some(command) = consequence(&event, Whose::of(of, order_id)) else { continue };
             let events = decide(unit.get::<Order>(order_id)?, command).inspect_err(|rejection| {
                 error!(%saga_id, %order_id, %event, %rejection, "a saga and its order contradict each other");
             })?;
@@ -254,17 +254,46 @@ impl Handler for OrdersHandler {
     }
 }
 
-/// What an event of a saga means for its order; `cancels` is true for the saga that undoes a completed order.
-fn consequence(event: &SagaEvent<OrderProcess>, cancels: bool) -> Option<Command> {
+/// Which saga of an order something is about.
+#[derive(Clone, Copy)]
+enum Whose {
+    /// The one that makes it happen.
+    Place,
+    /// The one that undoes it once it is completed.
+    Cancel,
+    /// One that either of them runs as a step: what it ends with is not the end of the order.
+    Step,
+}
+
+impl Whose {
+    fn of(saga_id: Uuid, order_id: Uuid) -> Self {
+        if saga_id == place_saga_id(order_id) {
+            Self::Place
+        } else if saga_id == cancel_saga_id(order_id) {
+            Self::Cancel
+        } else {
+            Self::Step
+        }
+    }
+}
+
+/// What an event of a saga means for its order.
+fn consequence(event: &SagaEvent<OrderProcess>, whose: Whose) -> Option<Command> {
     match event {
         SagaEvent::StepSucceeded { step, .. } => match step.as_str() {
             RESERVE_INVENTORY => Some(Command::NoteReserved),
             CONFIRM => Some(Command::Confirm),
             _ => None,
         },
-        SagaEvent::Completed if cancels => Some(Command::FinishCancellation),
-        SagaEvent::Completed => Some(Command::Complete),
-        SagaEvent::Compensated { cause } => Some(undone(cause)),
+        SagaEvent::Completed => match whose {
+            Whose::Place => Some(Command::Complete),
+            Whose::Cancel => Some(Command::FinishCancellation),
+            Whose::Step => None,
+        },
+        SagaEvent::Compensated { cause } => match whose {
+            Whose::Place | Whose::Cancel => Some(undone(cause)),
+            Whose::Step => None,
+        },
         SagaEvent::Started { .. }
         | SagaEvent::StepRequested { .. }
         | SagaEvent::StepAwaited { .. }

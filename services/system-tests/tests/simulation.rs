@@ -5,22 +5,27 @@
 
 use std::time::{Duration, Instant};
 
-use system_tests::simulation::{Bench, Plant, Report};
+use system_tests::simulation::{Bench, Plant, Report, Setting};
 
-/// Seeds that once found something wrong: each stays here for ever.
-const KEPT: [u64; 6] = [1, 2, 3, 7, 11_345, 52_100];
+/// Seeds that once found something wrong: each stays here for ever, with what it was run with.
+const KEPT: [(u64, Setting); 8] =
+    [(1, AS_IS), (2, AS_IS), (3, AS_IS), (7, AS_IS), (49, AS_IS), (11_345, ALONE), (52_100, ALONE), (1_000_003, AS_IS)];
+
+const AS_IS: Setting = Setting { plant: None, has_operators: true, tells: false };
+const ALONE: Setting = Setting { has_operators: false, ..AS_IS };
+const TOLD: Setting = Setting { tells: true, ..AS_IS };
 
 fn bench() -> Bench {
     Bench::new().unwrap()
 }
 
 /// Fails with the story and the command that tells it again.
-fn must_be_sound(bench: &Bench, report: &Report) {
+fn must_be_sound(bench: &Bench, report: &Report, setting: Setting) {
     let violations = &report.outcome.violations;
     if violations.is_empty() {
         return;
     }
-    let story = bench.run(report.seed, None, true).outcome.story.join("\n");
+    let story = bench.run(report.seed, Setting { tells: true, ..setting }).outcome.story.join("\n");
     let told: Vec<_> = violations.iter().map(ToString::to_string).collect();
     panic!("{story}\nseed {}: {}\nagain: make simulate SIMULATE=\"--seed {0}\"", report.seed, told.join("; "));
 }
@@ -28,8 +33,8 @@ fn must_be_sound(bench: &Bench, report: &Report) {
 #[test]
 fn seeds_that_once_failed_pass() {
     let bench = bench();
-    for seed in KEPT {
-        must_be_sound(&bench, &bench.run(seed, None, false));
+    for (seed, setting) in KEPT {
+        must_be_sound(&bench, &bench.run(seed, setting), setting);
     }
 }
 
@@ -38,31 +43,42 @@ fn ten_seconds_of_seeds_break_no_promise() {
     let bench = bench();
     let began = Instant::now();
     for seed in (1_000_000..).take_while(|_| began.elapsed() < Duration::from_secs(10)) {
-        let report = bench.run(seed, None, false);
-        must_be_sound(&bench, &report);
+        let report = bench.run(seed, AS_IS);
+        must_be_sound(&bench, &report, AS_IS);
         assert!(report.orders > 0, "a run without orders proves nothing");
     }
+}
+
+#[test]
+fn everything_that_operators_may_do_is_done_in_a_hundred_seeds() {
+    let bench = bench();
+    let mut acts = std::collections::BTreeMap::new();
+    for report in (1..100).map(|seed| bench.run(seed, AS_IS)) {
+        report.acts.into_iter().for_each(|(name, count)| *acts.entry(name).or_insert(0) += count);
+    }
+    assert_eq!(acts.len(), 15, "{acts:?}");
+    assert!(acts.values().all(|count| *count >= 5), "{acts:?}");
 }
 
 #[test]
 fn one_seed_is_one_run_to_the_byte() {
     let bench = bench();
     for seed in [11, 12, 13, 14, 15] {
-        let (once, again) = (bench.run(seed, None, true), bench.run(seed, None, true));
+        let (once, again) = (bench.run(seed, TOLD), bench.run(seed, TOLD));
         assert_eq!(once.outcome.story, again.outcome.story);
         assert_eq!(once.fingerprint, again.fingerprint);
         assert!(once.outcome.story.len() > 100, "there is nothing to compare");
-        let untold = bench.run(seed, None, false);
+        let untold = bench.run(seed, AS_IS);
         assert_eq!(untold.fingerprint, once.fingerprint, "telling a run changes it");
     }
-    assert_ne!(bench.run(11, None, false).fingerprint, bench.run(12, None, false).fingerprint);
+    assert_ne!(bench.run(11, AS_IS).fingerprint, bench.run(12, AS_IS).fingerprint);
 }
 
 #[test]
 fn a_planted_bug_is_found_and_its_story_ends_with_what_is_wrong() {
     let bench = bench();
-    let plant = Some(Plant::ReleaseWithoutEffect);
-    let found = (1..200).map(|seed| bench.run(seed, plant, true)).find(|report| !report.outcome.violations.is_empty());
+    let planted = Setting { plant: Some(Plant::ReleaseWithoutEffect), ..TOLD };
+    let found = (1..200).map(|seed| bench.run(seed, planted)).find(|report| !report.outcome.violations.is_empty());
     let report = found.expect("nobody noticed");
     assert!(report.outcome.story.last().unwrap().contains(&report.outcome.violations.last().unwrap().what));
 }

@@ -1,5 +1,7 @@
 //! The production rules, and where a bug can be planted around them. Without a plant they are what they are.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use eventstore::worker::Handler;
 use eventstore::{Need, Unit};
 use orders::domain::{Order, Placed, Stage};
@@ -20,8 +22,12 @@ use super::plants::Plant;
 
 /// The rules of orders.
 pub struct OrdersRules {
-    /// As they are.
-    pub rules: OrdersHandler,
+    /// As they are at first.
+    pub released: OrdersHandler,
+    /// As they are when a new version is out; `None` where none comes.
+    pub upgraded: Option<OrdersHandler>,
+    /// Whether it is.
+    pub is_upgraded: AtomicBool,
     /// The bug around them.
     pub plant: Option<Plant>,
 }
@@ -39,22 +45,22 @@ impl Handler for OrdersRules {
                 if self.turn_past_pivot(unit, *order_id)? {
                     return Ok(None);
                 }
-                self.rules.handle(unit, input)
+                self.rules().handle(unit, input)
             }
             (
                 Some(Plant::RefusalTakenForYes),
                 OrdersInput::Saga { saga_id, input: SagaInput::Reply { step, outcome } },
             ) if *step == *RESERVE_INVENTORY && matches!(outcome, Outcome::Rejected(_)) => {
                 let input = SagaInput::Reply { step: step.clone(), outcome: Outcome::Done(None) };
-                self.rules.handle(unit, &OrdersInput::Saga { saga_id: *saga_id, input })
+                self.rules().handle(unit, &OrdersInput::Saga { saga_id: *saga_id, input })
             }
             (Some(Plant::UndoTakenForDone), OrdersInput::Saga { saga_id, .. } | OrdersInput::Wake { saga_id }) => {
-                let answer = self.rules.handle(unit, input)?;
+                let answer = self.rules().handle(unit, input)?;
                 self.take_undo_for_done(unit, *saga_id)?;
                 Ok(answer)
             }
             (Some(Plant::CompletedEarly), OrdersInput::Saga { saga_id, .. }) => {
-                let answer = self.rules.handle(unit, input)?;
+                let answer = self.rules().handle(unit, input)?;
                 complete_early(unit, *saga_id)?;
                 Ok(answer)
             }
@@ -64,14 +70,23 @@ impl Handler for OrdersRules {
                     let event = SagaEvent::StepSucceeded { step: step.clone(), output: None };
                     unit.record::<Saga<OrderProcess>>(*saga_id, &[event])?;
                 }
-                self.rules.handle(unit, input)
+                self.rules().handle(unit, input)
             }
-            (Some(_) | None, _) => self.rules.handle(unit, input),
+            (Some(_) | None, _) => self.rules().handle(unit, input),
         }
     }
 }
 
 impl OrdersRules {
+    /// From now on the new version is out.
+    pub fn upgrade(&self) {
+        self.is_upgraded.store(true, Ordering::Relaxed);
+    }
+
+    fn rules(&self) -> &OrdersHandler {
+        self.upgraded.as_ref().filter(|_| self.is_upgraded.load(Ordering::Relaxed)).unwrap_or(&self.released)
+    }
+
     fn timeout_is_no(&self, unit: &mut Unit<'_>, saga_id: Uuid) -> Answer {
         let now = unit.now();
         let wanted = pending(unit.get::<Saga<OrderProcess>>(saga_id)?).wanted;
@@ -86,14 +101,14 @@ impl OrdersRules {
             }
             None => OrdersInput::Wake { saga_id },
         };
-        self.rules.handle(unit, &input)
+        self.rules().handle(unit, &input)
     }
 
     fn take_undo_for_done(&self, unit: &mut Unit<'_>, saga_id: Uuid) -> Result<(), OrdersError> {
         let wanted = pending(unit.get::<Saga<OrderProcess>>(saga_id)?).wanted;
         for wanted in wanted.into_iter().filter(|wanted| wanted.lane == Lane::Undo) {
             let input = SagaInput::UndoReply { step: wanted.step, outcome: UndoOutcome::Done };
-            self.rules.handle(unit, &OrdersInput::Saga { saga_id, input })?;
+            self.rules().handle(unit, &OrdersInput::Saga { saga_id, input })?;
         }
         Ok(())
     }

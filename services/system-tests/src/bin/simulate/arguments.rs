@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use system_tests::simulation::Plant;
+use system_tests::simulation::{Plant, Setting};
 
 /// What is to be run.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -28,19 +28,32 @@ pub struct Arguments {
     pub seconds: Duration,
     /// The bug that is planted.
     pub plant: Option<Plant>,
+    /// Whether operators do something.
+    pub has_operators: bool,
 }
 
 impl Arguments {
+    /// What is run, besides the seed.
+    #[must_use]
+    pub fn setting(&self, tells: bool) -> Setting {
+        Setting { plant: self.plant, has_operators: self.has_operators, tells }
+    }
+
     /// Reads the command line.
     ///
     /// # Errors
     /// What is wrong with it, in words.
     pub fn read(words: impl Iterator<Item = String>) -> Result<Self, String> {
-        let mut read = Self { what: What::Many, from: 1, seeds: None, seconds: Duration::from_secs(60), plant: None };
+        let (what, seconds, has_operators) = (What::Many, Duration::from_secs(60), true);
+        let mut read = Self { what, from: 1, seeds: None, seconds, plant: None, has_operators };
         let mut words = words;
         while let Some(word) = words.next() {
             if word == "plants" || word == "model" {
                 read.what = if word == "plants" { What::Plants } else { What::Model };
+                continue;
+            }
+            if word == "--no-operators" {
+                read.has_operators = false;
                 continue;
             }
             let value = words.next().ok_or_else(|| format!("{word} needs a value"))?;
@@ -53,7 +66,8 @@ impl Arguments {
                 "--plant" => read.plant = Some(Plant::named(&value).ok_or_else(|| unknown(&value))?),
                 _ => {
                     return Err(format!(
-                        "{word} is not known: --seed, --seeds, --from, --seconds, --plant, plants, model"
+                        "{word} is not known: --seed, --seeds, --from, --seconds, --plant, --no-operators, plants, \
+                         model"
                     ));
                 }
             }

@@ -2,7 +2,7 @@
 //!
 //! `--seed S` runs one and tells its story, `--seeds N` runs so many from `--from F`, `--seconds T` ends after so long,
 //! `--plant NAME` plants a bug first; `plants` plants each bug in turn and prints which seed found it, and when; `model`
-//! tries the saga protocol out in full.
+//! tries the saga protocol out in full. `--no-operators` lets operators do nothing.
 
 mod arguments;
 mod model;
@@ -28,7 +28,7 @@ fn main() -> ExitCode {
     };
     let mut out = io::stdout().lock();
     let run = match arguments.what {
-        What::One(seed) => seeds::one(&mut out, &bench, seed, arguments.plant),
+        What::One(seed) => seeds::one(&mut out, &bench, seed, &arguments),
         What::Many => seeds::many(&mut out, &bench, &arguments),
         What::Model => model::check(&mut out),
         What::Plants => plants::all(&mut out, &bench, arguments.seconds),

@@ -1,7 +1,7 @@
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
-use system_tests::simulation::{Bench, Plant};
+use system_tests::simulation::{Bench, Plant, Setting};
 
 /// Plants each bug in turn, and runs seeds until one finds it; true when each is found.
 ///
@@ -13,7 +13,7 @@ pub fn all(out: &mut impl Write, bench: &Bench, patience: Duration) -> io::Resul
     for plant in Plant::ALL {
         let began = Instant::now();
         let found = (1..).take_while(|_| began.elapsed() < patience).find_map(|seed| {
-            let report = bench.run(seed, Some(*plant), false);
+            let report = bench.run(seed, Setting { plant: Some(*plant), ..Setting::default() });
             report.outcome.violations.into_iter().next().map(|violation| (seed, violation))
         });
         let (name, place, after) = (plant.name(), plant.place(), began.elapsed().as_secs_f64());

@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ pub struct Sum {
     happened: u64,
     lasted: Duration,
     fired: Fired,
+    acts: BTreeMap<&'static str, u64>,
     violations: u64,
     /// Seeds with something wrong.
     pub failed: u64,
@@ -28,6 +30,7 @@ impl Sum {
         self.happened += outcome.happened;
         self.lasted += outcome.lasted;
         self.fired.join(&outcome.fired);
+        report.acts.iter().for_each(|(name, count)| *self.acts.entry(name).or_default() += count);
         self.violations += outcome.violations.len() as u64;
         self.failed += u64::from(!outcome.violations.is_empty());
     }
@@ -47,6 +50,10 @@ impl Sum {
             writeln!(out, "  {:<24} {:>10}", fault.name(), self.fired.of(*fault))?;
         }
         writeln!(out, "faults fired     {:>12}", self.fired.total())?;
+        for (name, count) in &self.acts {
+            writeln!(out, "  {name:<24} {count:>10}")?;
+        }
+        writeln!(out, "by operators     {:>12}", self.acts.values().sum::<u64>())?;
         if !took.is_zero() {
             writeln!(out, "took             {:>10.1} s", took.as_secs_f64())?;
             let busy = cpu_time().unwrap_or(took);

@@ -1,7 +1,7 @@
 use std::io::{self, Write};
 use std::time::Instant;
 
-use system_tests::simulation::{Bench, Plant, Report};
+use system_tests::simulation::{Bench, Report};
 
 use crate::arguments::Arguments;
 use crate::report::Sum;
@@ -13,15 +13,15 @@ const TOLD_MAX: usize = 8;
 ///
 /// # Errors
 /// The output cannot be written.
-pub fn one(out: &mut impl Write, bench: &Bench, seed: u64, plant: Option<Plant>) -> io::Result<bool> {
-    let report = bench.run(seed, plant, true);
+pub fn one(out: &mut impl Write, bench: &Bench, seed: u64, arguments: &Arguments) -> io::Result<bool> {
+    let report = bench.run(seed, arguments.setting(true));
     for line in &report.outcome.story {
         writeln!(out, "{line}")?;
     }
     let mut sum = Sum::default();
     sum.add(&report);
     sum.tell(out, std::time::Duration::ZERO)?;
-    told(out, &report, plant)?;
+    told(out, &report, arguments)?;
     Ok(report.outcome.violations.is_empty())
 }
 
@@ -38,10 +38,10 @@ pub fn many(out: &mut impl Write, bench: &Bench, arguments: &Arguments) -> io::R
         if arguments.seeds.is_none() && began.elapsed() >= arguments.seconds {
             break;
         }
-        let report = bench.run(seed, arguments.plant, false);
+        let report = bench.run(seed, arguments.setting(false));
         sum.add(&report);
         if !report.outcome.violations.is_empty() {
-            told(out, &report, arguments.plant)?;
+            told(out, &report, arguments)?;
             if sum.failed >= 10 {
                 writeln!(out, "ten seeds have failed, that is enough")?;
                 break;
@@ -53,13 +53,14 @@ pub fn many(out: &mut impl Write, bench: &Bench, arguments: &Arguments) -> io::R
 }
 
 /// What is wrong, and how to see it again.
-fn told(out: &mut impl Write, report: &Report, plant: Option<Plant>) -> io::Result<()> {
+fn told(out: &mut impl Write, report: &Report, arguments: &Arguments) -> io::Result<()> {
     for violation in report.outcome.violations.iter().take(TOLD_MAX) {
         writeln!(out, "seed {}: {violation}", report.seed)?;
     }
     if !report.outcome.violations.is_empty() {
-        let plant = plant.map(|plant| format!(" --plant {}", plant.name())).unwrap_or_default();
-        writeln!(out, "again, with its story: make simulate SIMULATE=\"--seed {}{plant}\"", report.seed)?;
+        let plant = arguments.plant.map(|plant| format!(" --plant {}", plant.name())).unwrap_or_default();
+        let alone = if arguments.has_operators { "" } else { " --no-operators" };
+        writeln!(out, "again, with its story: make simulate SIMULATE=\"--seed {}{plant}{alone}\"", report.seed)?;
     }
     Ok(())
 }
