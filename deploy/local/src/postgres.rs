@@ -18,9 +18,8 @@ use crate::toolbox::PostgresTools;
 /// The superuser of a cluster.
 pub(crate) const SUPERUSER: &str = "postgres";
 /// For a developer's machine; durability stays as Postgres ships it.
-const SETTINGS: [(&str, &str); 8] = [
+const SETTINGS: [(&str, &str); 7] = [
     ("listen_addresses", "127.0.0.1"),
-    ("unix_socket_directories", ""),
     ("shared_buffers", "128MB"),
     ("max_connections", "100"),
     ("max_wal_size", "2GB"),
@@ -28,6 +27,9 @@ const SETTINGS: [(&str, &str); 8] = [
     ("logging_collector", "off"),
     ("log_line_prefix", "%m [%p] %u@%d "),
 ];
+
+/// The longest path that every system takes for a socket (macOS: 104 bytes with the final zero).
+const SOCKET_PATH_MAX: usize = 103;
 
 /// How to run the cluster of one state folder.
 #[derive(Debug)]
@@ -61,6 +63,15 @@ impl Postgres {
 
     pub(crate) fn account(&self) -> &Account {
         &self.account
+    }
+
+    /// The folder of the server's socket, which only its account and root can enter. `None` where its path is longer
+    /// than a socket's may be, or would have to be quoted in settings and URLs: then there is TCP alone.
+    pub(crate) fn socket_folder(&self, port: u16) -> Option<&str> {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-".contains(&byte);
+        let folder = self.home.to_str()?;
+        let length = folder.len() + format!("/.s.PGSQL.{port}").len();
+        (folder.bytes().all(plain) && length <= SOCKET_PATH_MAX).then_some(folder)
     }
 
     pub(crate) fn data(&self) -> PathBuf {
@@ -177,7 +188,9 @@ impl Postgres {
         let mut arguments = vec!["-D".into(), self.data().into_os_string()];
         let ours = SETTINGS.iter().map(|(name, value)| format!("{name}={value}"));
         let theirs = self.settings.iter().map(|(name, value)| format!("{name}={value}"));
-        for setting in ours.chain([format!("port={port}")]).chain(theirs) {
+        let sockets = self.socket_folder(port).unwrap_or_default();
+        let here = [format!("port={port}"), format!("unix_socket_directories={sockets}")];
+        for setting in ours.chain(here).chain(theirs) {
             arguments.extend(["-c".into(), setting.into()]);
         }
         guard.spawn(Role::Postgres, &self.program("postgres"), arguments, &self.account, log)

@@ -96,6 +96,18 @@ impl Servers {
         self.postgres_url(database, &spec.service_role)
     }
 
+    /// The same over Postgres's socket, which costs both sides less than TCP does; over TCP where there is no socket.
+    ///
+    /// # Errors
+    /// [`UnknownName`] when the options did not name the database.
+    pub fn service_socket_url(&self, database: &str) -> Result<String, UnknownName> {
+        let url = self.service_url(database)?;
+        Ok(match self.postgres.socket_folder(self.ports.postgres) {
+            Some(folder) => format!("{url}?host={folder}"),
+            None => url,
+        })
+    }
+
     /// URL of the database `postgres` for the superuser: tests that make their own databases.
     #[must_use]
     pub fn admin_url(&self) -> String {

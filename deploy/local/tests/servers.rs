@@ -40,6 +40,23 @@ fn owner_migrates_and_service_only_works_in_its_own_database() {
 }
 
 #[test]
+fn a_service_uses_the_socket_where_its_path_is_short_enough() {
+    let folder = open_folder();
+    let by = |servers: &Servers| {
+        let url = servers.service_socket_url("orders").unwrap();
+        sql(&url, "select coalesce(host(inet_server_addr()), 'socket')").unwrap()
+    };
+    let servers = Servers::start(options(folder.path())).unwrap();
+    assert_eq!(by(&servers), "socket");
+    servers.stop();
+
+    let deep = folder.path().join("d".repeat(100));
+    let servers = Servers::start(options(&deep)).unwrap();
+    assert_eq!(by(&servers), "127.0.0.1");
+    servers.stop();
+}
+
+#[test]
 fn durability_is_stock_and_strangers_need_a_password() {
     let servers = TestServers::shared().unwrap();
     for setting in ["fsync", "synchronous_commit", "full_page_writes", "data_checksums"] {

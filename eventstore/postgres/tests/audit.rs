@@ -6,10 +6,10 @@ mod support;
 use eventstore::audit::{Audit, Head, StoredRow};
 use eventstore::memory::CountingIds;
 use eventstore::{
-    Actor, Aggregate, Append, Category, Cause, Commit, Digest, DomainEvent, EventId, EventStore, NewEvent, StreamId,
-    StreamKind, Version,
+    Actor, Aggregate, Append, Category, Cause, Commit, Digest, DomainEvent, EventId, EventStore, NewEvent, Snapshot,
+    StreamId, StreamKind, Version,
 };
-use eventstore_postgres::PostgresStore;
+use eventstore_postgres::{PostgresStore, Unconfirmed};
 use serde::{Deserialize, Serialize};
 use support::Database;
 
@@ -249,4 +249,34 @@ async fn a_stream_rewritten_with_its_chain_ends_in_another_digest() {
     assert!(found.is_empty(), "nothing within the database shows it: {found:?}");
     let differing = before.iter().zip(&after).filter(|(before, after)| before != after).count();
     assert_eq!((before.len(), after.len(), differing), (3, 3, 1));
+}
+
+/// What is found after each tree's end was snapshotted and the owner has run `sql` on the second tree.
+async fn unconfirmed_after(sql: &str) -> Vec<Unconfirmed> {
+    let (database, store) = wood().await;
+    let mut snapshots = Vec::new();
+    for number in 1..=3 {
+        let end = store.read_stream_backwards(tree(number), 1).await.expect("read");
+        let end = end.first().expect("five events");
+        let state = "{}".to_owned();
+        snapshots.push(Snapshot { stream: end.stream, version: end.version, shape: 1, head: end.digest, state });
+    }
+    store.save_snapshots(&snapshots).await.expect("saved");
+    let whose = format!("stream_id = '{}'", tree(2).id);
+    support::run(&database.admin_url, &sql.replace("$tree", &whose)).await;
+    store.unconfirmed_snapshots(10).await.expect("read")
+}
+
+#[tokio::test]
+async fn snapshots_of_an_untouched_log_are_confirmed() {
+    assert_eq!(unconfirmed_after("select 1").await, []);
+}
+
+#[tokio::test]
+async fn a_snapshot_that_the_log_does_not_confirm_is_found() {
+    let found = |ahead| [Unconfirmed { category: "tree".to_owned(), stream: tree(2).id, version: 5, ahead }];
+    let lost = "delete from event where $tree and version = 5";
+    assert_eq!(unconfirmed_after(lost).await, found(true), "the end of the stream is lost");
+    let other = "update event set digest = sha256('') where $tree and version = 5";
+    assert_eq!(unconfirmed_after(other).await, found(false), "another event stands there");
 }

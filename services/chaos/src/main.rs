@@ -4,11 +4,11 @@ use std::process::ExitCode;
 
 use chaos::cli::Cli;
 use clap::Parser;
-use mimalloc::MiMalloc;
+use tikv_jemallocator::Jemalloc;
 
 /// As in `farmera`: the services under test are this program.
 #[global_allocator]
-static ALLOCATOR: MiMalloc = MiMalloc;
+static ALLOCATOR: Jemalloc = Jemalloc;
 
 fn main() -> ExitCode {
     drop(rustls::crypto::aws_lc_rs::default_provider().install_default());

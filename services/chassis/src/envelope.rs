@@ -150,7 +150,7 @@ impl Stamp {
     #[must_use]
     pub fn message_id(self, event: Uuid) -> String {
         match self.broker_epoch {
-            0 => event.to_string(),
+            0 => id_text(event),
             epoch => format!("{event}.{epoch}"),
         }
     }
@@ -196,7 +196,7 @@ pub fn seal(source: &str, outgoing: Outgoing, event: &Recorded, stamp: Stamp) ->
     let subject = format!("{}/{}", event.stream.category, event.stream.id);
     let mut headers = attributes(source, &outgoing, id, event.time, &event.cause, &subject);
     headers.insert(HeaderName::from_static(SEQUENCE), format!("{:020}", event.version.get()));
-    headers.insert(HeaderName::from_static(STORE_EPOCH), stamp.store_epoch.to_string());
+    headers.insert(HeaderName::from_static(STORE_EPOCH), id_text(stamp.store_epoch));
     headers.insert(async_nats::header::NATS_MESSAGE_ID, stamp.message_id(id));
     Sealed { subject: outgoing.subject, headers, body: outgoing.body }
 }
@@ -217,7 +217,7 @@ pub fn told_event(headers: &HeaderMap) -> Option<(ToldEvent, Option<Uuid>)> {
 #[must_use]
 pub(crate) fn broker_epoch(headers: &HeaderMap, event: Uuid) -> Option<u32> {
     let id = headers.get(async_nats::header::NATS_MESSAGE_ID)?.as_str();
-    match id.strip_prefix(event.to_string().as_str())? {
+    match id.strip_prefix(id_text(event).as_str())? {
         "" => Some(0),
         rest => {
             let epoch: u32 = rest.strip_prefix('.')?.parse().ok()?;
@@ -233,8 +233,13 @@ pub(crate) fn broker_epoch(headers: &HeaderMap, event: Uuid) -> Option<u32> {
 pub fn seal_repeat(source: &str, outgoing: Outgoing, subject: &str, now: DateTime<Utc>, cause: &Cause) -> Sealed {
     let id = eventstore::derived_id(cause.causation, outgoing.message_type);
     let mut headers = attributes(source, &outgoing, id, now, cause, subject);
-    headers.insert(async_nats::header::NATS_MESSAGE_ID, id.to_string());
+    headers.insert(async_nats::header::NATS_MESSAGE_ID, id_text(id));
     Sealed { subject: outgoing.subject, headers, body: outgoing.body }
+}
+
+/// An id as text. A message has half a dozen of them: they are not written through the machinery for any format.
+fn id_text(id: Uuid) -> String {
+    id.hyphenated().encode_lower(&mut Uuid::encode_buffer()).to_owned()
 }
 
 fn attributes(
@@ -247,16 +252,16 @@ fn attributes(
 ) -> HeaderMap {
     let mut headers = HeaderMap::new();
     headers.insert(HeaderName::from_static("ce-specversion"), "1.0");
-    headers.insert(HeaderName::from_static("ce-id"), id.to_string());
+    headers.insert(HeaderName::from_static("ce-id"), id_text(id));
     headers.insert(HeaderName::from_static("ce-source"), source);
     headers.insert(HeaderName::from_static("ce-type"), outgoing.message_type);
     headers.insert(HeaderName::from_static("ce-subject"), subject);
     headers.insert(HeaderName::from_static("ce-time"), time.to_rfc3339_opts(SecondsFormat::Micros, true));
     headers.insert(HeaderName::from_static("ce-datacontenttype"), "application/json");
-    headers.insert(HeaderName::from_static("ce-correlationid"), cause.correlation.to_string());
-    headers.insert(HeaderName::from_static("ce-causationid"), cause.causation.to_string());
+    headers.insert(HeaderName::from_static("ce-correlationid"), id_text(cause.correlation));
+    headers.insert(HeaderName::from_static("ce-causationid"), id_text(cause.causation));
     if let Some(request) = request_id(cause.correlation, outgoing.message_type) {
-        headers.insert(HeaderName::from_static(REQUEST_ID), request.to_string());
+        headers.insert(HeaderName::from_static(REQUEST_ID), id_text(request));
     }
     if let Some(trace) = &cause.trace {
         headers.insert(HeaderName::from_static("traceparent"), trace.0.as_str());

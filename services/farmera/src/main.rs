@@ -1,14 +1,15 @@
 //! `farmera`: see `farmera --help`.
 
-use mimalloc::MiMalloc;
 use std::process::ExitCode;
 
 use clap::Parser;
 use farmera::cli::Cli;
+use tikv_jemallocator::Jemalloc;
 
-/// Under load a third of the CPU went into the system's allocator.
+/// Under load a third of the CPU went into the system's allocator; what is freed by another thread than made it costs
+/// this one least.
 #[global_allocator]
-static ALLOCATOR: MiMalloc = MiMalloc;
+static ALLOCATOR: Jemalloc = Jemalloc;
 
 fn main() -> ExitCode {
     // Two providers in one process would have to be told apart; there is one.

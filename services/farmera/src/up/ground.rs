@@ -114,7 +114,7 @@ pub(super) fn configure(env: Env, servers: &Servers, listeners: &Listeners) -> R
         .with("FARMERA_NOTIFICATION_URL", &endpoints.notification)
         .with("FARMERA_NOTIFICATION__MAILBOX_DIR", mailbox(servers).to_string_lossy());
     for (name, _) in &listeners.services {
-        let url = servers.service_url(&database(name).name);
+        let url = servers.service_socket_url(&database(name).name);
         let url = url.map_err(|error| Failure::Setup(error.to_string()))?;
         env = env.with(format!("FARMERA_{}__DATABASE_URL", name.to_uppercase()), url);
         let owner = servers.owner_url(&database(name).name).map_err(|error| Failure::Setup(error.to_string()))?;
