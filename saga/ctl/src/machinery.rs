@@ -142,7 +142,10 @@ pub async fn projections(command: ProjectionCommand, session: &mut Session) -> R
 }
 
 /// Read models of one service: `orders/order_view`.
-fn of_one_service(names: &[String]) -> Result<(String, pb::Selection), Failure> {
+///
+/// # Errors
+/// [`Failure::Usage`] for a name without a service, or two services.
+pub fn of_one_service(names: &[String]) -> Result<(String, pb::Selection), Failure> {
     let (mut whose, mut projection_names) = (None, Vec::new());
     for name in names {
         let Some((service, projection)) = name.split_once('/') else {

@@ -44,7 +44,9 @@ PREVIEW, THEN ACT
   sagactl op list; op watch ID; op stop ID --reason WHY; op approve HASH (a second person)
   sagactl timer shift -q 'step = authorize-payment' --by 2h --reason 'provider is slow' --plan
   sagactl hold set payment --for 2h --reason 'processor is away' --plan; hold set --apply HASH; hold release payment …
-  sagactl dlq redrive --group GROUP --reason 'fixed in 1.2' --plan
+  sagactl dlq redrive --group payment/g-1a2b3c --reason 'fixed in 1.2' --plan
+  sagactl projection rebuild orders/order_view --reason 'rows are wrong' --plan; transport rebuild orders …
+  sagactl replay events --to farmera.orders.order_failed --from 12:00 --reason 'mail was down' --plan
 
 LOOK BACK, LOOK ELSEWHERE
   sagactl event tail --type 'Step*'; event grep --text CARD_DECLINED; event export --to-file events.jsonl

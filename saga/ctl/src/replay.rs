@@ -5,13 +5,16 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use clap::{Args, Subcommand};
 use farmera_proto::saga::v1 as pb;
+use farmera_proto::saga::v1::act::Kind;
 use farmera_proto::saga::v1::replay_at_request::At;
 use farmera_proto::saga::v1::replay_check_response::Finding;
 use farmera_proto::saga::v1::replay_what_if_request::Change;
 use farmera_proto::saga::v1::replay_what_if_response::Otherwise;
 
 use crate::act::selection::bare;
+use crate::act::{self, Course, Wanted};
 use crate::failure::Failure;
+use crate::machinery::of_one_service;
 use crate::output::paint::Tone;
 use crate::output::table::{Cell, Column};
 use crate::output::words::{counted, grouped, harmless_lines, or_dash, parse_length, timestamp};
@@ -34,6 +37,29 @@ pub enum Command {
     },
     /// Take recorded sagas through another policy: which would have ended otherwise.
     WhatIf(WhatIf),
+    /// Tell a range of a service's log again, by plan. Whoever has handled a message absorbs it.
+    Events(Events),
+}
+
+/// Which events, and to whom.
+#[derive(Args, Debug)]
+pub struct Events {
+    /// To whom: a subject of the broker (farmera.orders.order_failed, farmera.payment.>), or a read model, which is made
+    /// anew from the whole log (orders/order_view).
+    #[arg(long, value_name = "SUBJECT|READ-MODEL", required_unless_present = "apply", conflicts_with = "apply")]
+    pub to: Option<String>,
+    /// Only events that happened then or later (12:30, 2026-11-26T12:30:00Z; UTC).
+    #[arg(long, value_name = "TIME", value_parser = parse_moment, conflicts_with = "apply")]
+    pub from: Option<Moment>,
+    /// Only events that happened before.
+    #[arg(long, value_name = "TIME", value_parser = parse_moment, conflicts_with = "apply")]
+    pub until: Option<Moment>,
+    /// Only events of this kind of stream: order, payment.
+    #[arg(long, default_value = "", hide_default_value = true, conflicts_with = "apply")]
+    pub category: String,
+    /// Preview, then act.
+    #[command(flatten)]
+    pub course: Course,
 }
 
 /// Which stream, and when.
@@ -77,6 +103,45 @@ pub async fn command(command: Command, session: &mut Session) -> Result<(), Fail
         Command::At(wanted) => at(wanted, session).await,
         Command::Check { category } => check(&category, session).await,
         Command::WhatIf(wanted) => what_if(wanted, session).await,
+        Command::Events(wanted) => events(wanted, session).await,
+    }
+}
+
+async fn events(wanted: Events, session: &mut Session) -> Result<(), Failure> {
+    let Events { to, from, until, category, course } = wanted;
+    let to = to.unwrap_or_default();
+    if to.contains('/') {
+        if from.is_some() || until.is_some() || !category.is_empty() {
+            return Err(Failure::Usage("a read model is made from the whole log: leave the range out".to_owned()));
+        }
+        let (service, selection) = of_one_service(&[to])?;
+        let rebuild = Wanted { service, ..Wanted::plain("projection rebuild", Kind::RebuildProjection) };
+        return act::run(rebuild, Ok(selection), course, session).await;
+    }
+    let words: Vec<&str> = to.split('.').collect();
+    let service = match words.as_slice() {
+        ["farmera", service, _, ..] => (*service).to_owned(),
+        _ if course.apply.is_some() => String::new(),
+        _ => {
+            return Err(Failure::Usage(format!(
+                "{to:?} is no subject; expected one such as farmera.orders.order_failed"
+            )));
+        }
+    };
+    let (from_time, until_time) = (time_at(from, session)?, time_at(until, session)?);
+    let event_range = Some(pb::EventRange { subject: to, category, from_time, until_time });
+    let act = pb::Act { kind: Kind::TellAgain.into(), event_range, ..pb::Act::default() };
+    let wanted = Wanted { service, ..Wanted::of("replay events", act) };
+    act::run(wanted, Ok(pb::Selection::default()), course, session).await
+}
+
+fn time_at(moment: Option<Moment>, session: &Session) -> Result<Option<pbjson_types::Timestamp>, Failure> {
+    match moment.map(|moment| moment.on(session.out.now.date_naive())) {
+        None => Ok(None),
+        Some(Moment::Time(time)) => Ok(Some(timestamp(time))),
+        Some(Moment::Version(_) | Moment::TimeOfDay(_)) => {
+            Err(Failure::Usage("a range is one of times, such as 18:00 or 2026-11-26T18:00:00Z (UTC)".to_owned()))
+        }
     }
 }
 

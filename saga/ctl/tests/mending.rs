@@ -126,3 +126,29 @@ async fn timers_are_shifted_frozen_thawed_and_cancelled_by_plan() {
     assert!(migrated.contains("refused: ") && migrated.contains("nothing to apply"), "{migrated}");
     ground.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_range_that_is_told_again_is_absorbed_by_whoever_has_handled_it() {
+    let ground = Ground::start(&[]).await;
+    let saga = ground.place("tok_success").await.saga_id;
+    assert_eq!(ground.sagactl(&["saga", "wait", &saga]).await.code, 0);
+    let version = ground.json(&["saga", "show", &saga]).await["saga"]["version"].clone();
+    for (subject, count) in [("farmera.orders.payment_authorization_requested", 1), ("farmera.payment.>", 2)] {
+        let words = ["replay", "events", "--to", subject, "--reason", "the receiver was away", "--plan"];
+        let planned = ground.well(&words).await;
+        assert!(planned.contains(&format!("{count} of ")) && planned.contains("absorbs"), "{planned}");
+        let hash = planned.strip_prefix("PLAN ").unwrap().split(' ').next().unwrap();
+        let applied = ground.well(&["replay", "events", "--apply", hash]).await;
+        assert!(applied.contains("1 of 1 ranges ok"), "{applied}");
+    }
+    assert_eq!(ground.json(&["saga", "show", &saga]).await["saga"]["version"], version);
+    assert_eq!(ground.well(&["dlq", "list"]).await, "");
+    let at = ["--from", "2026-01-01T00:00:00Z", "--until", "2026-01-02T00:00:00Z", "--reason", "r", "--plan"];
+    let none = [&["replay", "events", "--to", "farmera.orders.>"][..], &at].concat();
+    assert!(ground.well(&none).await.contains("refused: none of the 0 events"));
+    let rebuilt = ground.well(&["replay", "events", "--to", "orders/order_view", "--reason", "r", "--plan"]).await;
+    assert!(rebuilt.contains("apply: sagactl projection rebuild --apply"), "{rebuilt}");
+    let said = ground.sagactl(&["replay", "events", "--to", "order_failed", "--reason", "r", "--plan"]).await;
+    assert_eq!((said.code, said.err.lines().count()), (2, 1), "{said:?}");
+    ground.stop().await;
+}

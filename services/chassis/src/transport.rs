@@ -12,6 +12,7 @@ mod restore;
 mod verify;
 
 pub use future::{LOOKED_AT_MAX, LostEvent, Older, lost};
+pub(crate) use restore::tell_some;
 pub use restore::{Plan, Restored, missing, rebuild};
 pub use verify::{CompareError, Progress, Report, verify};
 

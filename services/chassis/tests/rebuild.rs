@@ -263,6 +263,7 @@ const REBUILD: pb::Act = pb::Act {
     definition_version: 0,
     until_time: None,
     pace: None,
+    event_range: None,
 };
 
 fn apples() -> pb::Selection {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use chassis::clock::Uuids;
 use chassis::operations::plan::assemble;
+use chassis::operations::range::RangeActs;
 use chassis::operations::retell::TransportActs;
 use chassis::operations::{Acts as _, Item, Job, Mandate, Told};
 use chassis::transport::{Plan, Report, rebuild, verify};
@@ -134,4 +135,44 @@ async fn what_is_missing_is_told_again_by_plan_and_a_plan_is_stale_once_somethin
     assert_eq!(acts.moved(&two, &mandate, now).await.unwrap(), [STREAM], "it was done");
     let something = pb::Selection { letter_ids: vec![7], ..pb::Selection::default() };
     assert!(acts.foresee(&act, &something, &mandate, now).await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_range_is_told_again_under_the_events_own_ids_and_a_plan_is_stale_once_it_has_more_events() {
+    let world = World::new().await;
+    let held = quiet(&world, 10).await;
+    let store = Arc::new(world.store());
+    let acts = RangeActs { spec: SPEC, store, broker: connected(&world).await, domain: "orchard" };
+    let mandate = Mandate { actor: Actor::new("operator:ana"), reason: "a receiver was away".to_owned() };
+    let (nothing, now) = (pb::Selection::default(), chrono::DateTime::UNIX_EPOCH);
+    let act = |subject: &str| {
+        let event_range = Some(pb::EventRange { subject: subject.to_owned(), ..pb::EventRange::default() });
+        pb::Act { kind: pb::act::Kind::TellAgain.into(), event_range, ..pb::Act::default() }
+    };
+    let foreseen = acts.foresee(&act("farmera.orders.>"), &nothing, &mandate, now).await.unwrap();
+    let told = u32::try_from(held.events()).unwrap();
+    assert_eq!(foreseen.repeated_requests, told, "whoever has handled them absorbs them");
+    let plan = assemble("orchard", act("farmera.orders.>"), &mandate, foreseen);
+    let events = &plan.items[0].events;
+    assert!(events[0].starts_with(&format!("{told} of 10 events in the range")), "{events:?}");
+    assert!(events[1].starts_with("first apple-") && events[2].starts_with("last apple-"), "{events:?}");
+    assert!(acts.moved(&plan, &mandate, now).await.unwrap().is_empty());
+
+    let operation = pb::Operation { act: plan.act.clone(), rate: 5_000, ..pb::Operation::default() };
+    let progress = Told::default();
+    let job = Job { operation: &operation, id: Uuids.next_id(), progress: &progress };
+    let items = [Item { ordinal: 1, item: "farmera.orders.>".to_owned(), version: 0 }];
+    assert_eq!(acts.carry_out(job, &items).await, [Ok(None)]);
+    assert_eq!(progress.last(), format!("{told} of {told} messages told again"));
+    let after = world.held().await;
+    assert_eq!((after.events(), after.messages), (held.events(), 2 * held.messages));
+
+    quiet(&world, 5).await;
+    assert_eq!(acts.moved(&plan, &mandate, now).await.unwrap(), ["farmera.orders.>"]);
+    let none = acts.foresee(&act("farmera.payment.>"), &nothing, &mandate, now).await.unwrap();
+    assert!(none.items[0].refused.starts_with("none of the 15 events"), "{none:?}");
+    let mut unknown = act("farmera.orders.>");
+    unknown.event_range.as_mut().unwrap().category = "pear".to_owned();
+    let unknown = acts.foresee(&unknown, &nothing, &mandate, now).await.unwrap_err();
+    assert!(unknown.message().contains("there is apple"), "{unknown}");
 }

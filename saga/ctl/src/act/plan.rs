@@ -43,6 +43,7 @@ pub fn command_of(kind: Kind) -> &'static str {
         Kind::Release => "hold release",
         Kind::RebuildProjection => "projection rebuild",
         Kind::RebuildTransport => "transport rebuild",
+        Kind::TellAgain => "replay events",
     }
 }
 
@@ -54,6 +55,7 @@ pub fn thing_of(kind: Kind) -> &'static str {
         Kind::Hold | Kind::Release => "hold",
         Kind::RebuildProjection => "read model",
         Kind::RebuildTransport => "stream",
+        Kind::TellAgain => "range",
         Kind::Unspecified
         | Kind::Retry
         | Kind::Skip
@@ -150,7 +152,8 @@ fn concerned(kind: Kind, item: &pb::PlanItem) -> Option<String> {
         | Kind::ThawTimer
         | Kind::CancelTimer
         | Kind::Migrate
-        | Kind::RebuildTransport => None,
+        | Kind::RebuildTransport
+        | Kind::TellAgain => None,
     }
 }
 

@@ -6,7 +6,7 @@
 //! ([`runner`]), at a pace ([`pace`]): whoever dies leaves a claim that runs out, and the next one goes on.
 //!
 //! What can be done is [`Acts`]: to dead letters ([`letters`]), to read models ([`rebuild`]), to the broker's memory
-//! ([`retell`]), here; to sagas and holds in the service that runs them. [`operator`] and [`machinery`] are the ways in.
+//! ([`retell`]), to ranges of the log ([`range`]), here; to sagas and holds in the service that runs them. [`operator`] and [`machinery`] are the ways in.
 
 pub mod book;
 pub mod letters;
@@ -16,6 +16,7 @@ pub mod operator;
 pub mod pace;
 pub mod plan;
 pub mod plan_book;
+pub mod range;
 pub mod rebuild;
 pub mod retell;
 pub mod runner;

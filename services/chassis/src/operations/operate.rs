@@ -10,6 +10,7 @@ use super::letters::LetterActs;
 use super::machinery::{Machinery, SagaSide};
 use super::operator::Operator;
 use super::plan_book::PlanBook;
+use super::range::RangeActs;
 use super::rebuild::ProjectionActs;
 use super::retell::TransportActs;
 use super::runner::Runner;
@@ -55,6 +56,12 @@ impl Operating {
             domain,
         }));
         acts.push(Arc::new(TransportActs {
+            spec: relay,
+            store: Arc::clone(&service.transport),
+            broker: service.broker.clone(),
+            domain,
+        }));
+        acts.push(Arc::new(RangeActs {
             spec: relay,
             store: Arc::clone(&service.transport),
             broker: service.broker.clone(),

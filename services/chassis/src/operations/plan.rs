@@ -137,7 +137,8 @@ pub fn is_destructive(kind: Kind) -> bool {
         | Kind::Hold
         | Kind::Release
         | Kind::RebuildProjection
-        | Kind::RebuildTransport => false,
+        | Kind::RebuildTransport
+        | Kind::TellAgain => false,
     }
 }
 
@@ -151,7 +152,8 @@ pub fn approval_reason(plan: &pb::Plan, approval_above: u32) -> String {
     if is_destructive(kind) {
         return "it leaves something behind that only a person can see to".to_owned();
     }
-    let changes = match kind == Kind::Release {
+    // One item may let many sagas go, or send many messages.
+    let changes = match matches!(kind, Kind::Release | Kind::RebuildTransport | Kind::TellAgain) {
         true => plan.items.iter().map(|item| item.affected).sum(),
         false => u64::from(plan.effective),
     };
@@ -243,7 +245,11 @@ mod tests {
         assert_eq!(approval_reason(&of(Kind::Pause, 0), 2), "");
         assert_ne!(approval_reason(&of(Kind::Pause, 0), 1), "");
         assert_ne!(approval_reason(&of(Kind::Abandon, 0), 100), "");
-        assert_ne!(approval_reason(&of(Kind::Release, 51), 100), "", "many are let go");
+        for kind in [Kind::Release, Kind::RebuildTransport, Kind::TellAgain] {
+            assert_ne!(approval_reason(&of(kind, 51), 100), "", "{kind:?} of many");
+            assert_eq!(approval_reason(&of(kind, 50), 100), "", "{kind:?} of some");
+        }
+        assert_eq!(approval_reason(&of(Kind::RebuildProjection, 51), 100), "", "a long log is no large change");
         assert_eq!(approval_reason(&of(Kind::Hold, 51), 100), "", "a hold changes no saga");
     }
 }

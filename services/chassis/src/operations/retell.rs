@@ -81,7 +81,7 @@ impl TransportActs {
         }
         let missing = report.missing;
         let event = format!("{missing} events of the log are told again, marked as restored; the broker lacks them");
-        pb::PlanItem { events: vec![event], ..item }
+        pb::PlanItem { events: vec![event], affected: missing, ..item }
     }
 
     async fn tell_again(&self, job: &Job<'_>) -> Became {

@@ -95,17 +95,43 @@ async fn tell_again(
         let events = store.read_log(after, spec.categories, PAGE).await?;
         let Some(last) = events.last() else { return Ok(told) };
         after = last.cursor;
-        let mut by_stream: BTreeMap<StreamId, Vec<Recorded>> = BTreeMap::new();
-        for event in events {
-            if missing.contains(&event.id.0) && verify::since(plan.from, &event) {
-                by_stream.entry(event.stream).or_default().push(event);
-            }
-        }
-        let telling = by_stream.into_values().map(|events| tell(spec, broker, plan.run, stamp, events));
-        let counts: Vec<u64> = stream::iter(telling).buffer_unordered(AT_ONCE_MAX).try_collect().await?;
-        told += counts.iter().sum::<u64>();
+        let wanted = |event: &Recorded| missing.contains(&event.id.0) && verify::since(plan.from, event);
+        let wanted = events.into_iter().filter(wanted).collect();
+        told += tell_all(spec, broker, plan.run, stamp, wanted).await?;
         progress("restored", told, missing.len() as u64);
     }
+}
+
+/// Tells these events again, whether the broker holds them or not, under names that are new in `run`.
+///
+/// # Errors
+/// [`CompareError`]; what was told again until then stays told.
+pub(crate) async fn tell_some(
+    spec: RelaySpec,
+    store: &dyn Transport,
+    broker: &Broker,
+    run: Uuid,
+    events: Vec<Recorded>,
+) -> Result<u64, CompareError> {
+    let stamp = Stamp { store_epoch: store.store_epoch().await?.epoch, broker_epoch: 0 };
+    tell_all(spec, broker, run, stamp, events).await
+}
+
+/// Event streams side by side, each in its order.
+async fn tell_all(
+    spec: RelaySpec,
+    broker: &Broker,
+    run: Uuid,
+    stamp: Stamp,
+    events: Vec<Recorded>,
+) -> Result<u64, CompareError> {
+    let mut by_stream: BTreeMap<StreamId, Vec<Recorded>> = BTreeMap::new();
+    for event in events {
+        by_stream.entry(event.stream).or_default().push(event);
+    }
+    let telling = by_stream.into_values().map(|events| tell(spec, broker, run, stamp, events));
+    let counts: Vec<u64> = stream::iter(telling).buffer_unordered(AT_ONCE_MAX).try_collect().await?;
+    Ok(counts.iter().sum())
 }
 
 /// One after another: the next when the one before is acknowledged.

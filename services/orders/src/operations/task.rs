@@ -59,7 +59,12 @@ impl Task {
                 }
             },
             Kind::Release => Some(Self::Hold(HoldAct::Release { pace: act.pace.as_ref().map(pace) })),
-            Kind::Unspecified | Kind::Redrive | Kind::Discard | Kind::RebuildProjection | Kind::RebuildTransport => {
+            Kind::Unspecified
+            | Kind::Redrive
+            | Kind::Discard
+            | Kind::RebuildProjection
+            | Kind::RebuildTransport
+            | Kind::TellAgain => {
                 violations.add("act.kind", "is no act on sagas or holds");
                 None
             }
@@ -91,7 +96,8 @@ pub fn is_on_sagas(kind: Kind) -> bool {
         | Kind::Hold
         | Kind::Release
         | Kind::RebuildProjection
-        | Kind::RebuildTransport => false,
+        | Kind::RebuildTransport
+        | Kind::TellAgain => false,
     }
 }
 
