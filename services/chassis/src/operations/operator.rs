@@ -25,7 +25,8 @@ use crate::shutdown::Shutdown;
 /// The longest reason: what is said of the plan fits behind it.
 const REASON_LENGTH_MAX: usize = 400;
 const RATE_DEFAULT: u32 = 50;
-const RATE_MAX: u32 = 5_000;
+/// Faster than this, an operation takes the processors from whatever runs beside it.
+const RATE_MAX: u32 = 1_000;
 /// Items that are told with a plan; the others are listed.
 const ITEMS_TOLD: usize = 50;
 /// Failures that are told with an operation.

@@ -25,6 +25,9 @@ use crate::handler::{HandleError, Input, OrdersHandler};
 use crate::sagas::OrderProcess;
 use crate::status::unreadable;
 
+/// Items that are in the worker's queue at a time: orders that run beside an operation wait behind so many of it, not behind
+/// all of a tick.
+const TOGETHER: usize = 16;
 /// An item may take this long; what it did by then is found again.
 const DEADLINE: Duration = Duration::from_secs(8);
 /// Events of the sagas of one batch, many times what they have.
@@ -90,8 +93,12 @@ impl Acts for SagaActs {
             Ok(histories) => histories,
             Err(error) => return items.iter().map(|_| Err(Later(error.to_string()))).collect(),
         };
-        let one = items.iter().map(|item| self.one(job.id, task.as_ref(), &mandate, item, &histories));
-        join_all(one).await
+        let mut became = Vec::with_capacity(items.len());
+        for piece in items.chunks(TOGETHER) {
+            let one = piece.iter().map(|item| self.one(job.id, task.as_ref(), &mandate, item, &histories));
+            became.extend(join_all(one).await);
+        }
+        became
     }
 }
 
