@@ -294,11 +294,19 @@ impl<P: Projection> Follower<P> {
     }
 
     /// This follower's own connection, taken out of its place while it works.
+    ///
+    /// Its commits do not wait for the disk: a server that dies takes a read model's last moments with it, rows and
+    /// cursor together, and they are applied again from the log, whose own commits do wait.
     async fn connection(&self, place: &mut Place) -> Result<PgConnection, ProjectionError> {
-        match place.connection.take() {
-            Some(connection) => Ok(connection),
-            None => Ok(timeout(DEADLINE, self.pool.acquire()).await.map_err(|_| ProjectionError::Late)??.detach()),
+        if let Some(connection) = place.connection.take() {
+            return Ok(connection);
         }
+        let connect = async {
+            let mut connection = self.pool.acquire().await?.detach();
+            sqlx::query("set synchronous_commit to off").execute(&mut connection).await?;
+            Ok(connection)
+        };
+        timeout(DEADLINE, connect).await.map_err(|_| ProjectionError::Late)?
     }
 
     async fn load_cursor(&self) -> Result<Cursor, ProjectionError> {
