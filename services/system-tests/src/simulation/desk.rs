@@ -9,7 +9,7 @@ use chrono::TimeDelta;
 use eventstore::memory::MemoryStore;
 use eventstore::{Actor, Aggregate, DomainEvent as _, Version, derived_id};
 use saga::hold::{HoldEvent, HoldInput, HoldPhase};
-use saga::{Holds, Input as SagaInput, Lane, Refusal, Saga, SagaEvent, pending};
+use saga::{Holds, Input as SagaInput, Lane, Refusal, Saga, SagaEvent, Status, pending};
 use uuid::Uuid;
 
 use super::definitions::{GOODS, SETTLE, UPGRADED};
@@ -80,7 +80,9 @@ impl Desk {
                 let (expected, saga) = self.saga(saga_id);
                 let input = input(&saga, deed, pick, order.cancelled.is_some());
                 if input.is_none() {
-                    self.over.insert(index, false);
+                    // Whoever asks again because nobody answered finds that nothing is waited for any more.
+                    let is_so = deed == Deed::Untime && saga.status() == Status::Parked;
+                    self.over.insert(index, is_so);
                 }
                 Some(Sent::Input(Box::new(Input::Operate { saga_id, expected, input: input? })))
             }
