@@ -300,6 +300,22 @@ fn what_became_of_a_saga_that_was_let_go_is_seen_in_its_history() {
     assert_eq!(judged(&world), Judgement::Worked);
 }
 
+/// Found by the simulator (seed 2001226): each of two releases let it go into the other one, for ever.
+#[test]
+fn a_saga_that_is_let_go_passes_every_hold_that_is_being_released() {
+    let order = order();
+    let mut world = waiting(&order);
+    let step = HoldTarget::Step { definition: "order".to_owned(), step: StepName::new("pay") };
+    let by_hand = ByHand { actor: tester(), reason: "a bad release".to_owned() };
+    let plan = ReleasePlan::default();
+    let placed = HoldEvent::Placed { target: step.clone(), by_hand, until: None, plan, at: DAWN };
+    let released = |target| HoldEvent::ReleaseStarted { target, plan, by_hand: None, at: DAWN };
+    let holds = std::mem::take(&mut world.holds).evolve(&placed);
+    world.holds = holds.evolve(&released(step)).evolve(&released(payment()));
+    let told = told(&world.submit(Input::Release { hold: payment() }).unwrap());
+    assert_eq!(told, ["StepReleased pay", "StepRequested pay"]);
+}
+
 /// Found by the simulator (seed 1000003): each of two releases stopped because its sagas came to the other hold.
 #[test]
 fn a_saga_that_is_let_go_and_comes_to_another_hold_has_not_failed() {

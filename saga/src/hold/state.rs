@@ -87,11 +87,13 @@ impl Holds {
         self.0.iter().find(|hold| hold.target == *target)
     }
 
-    /// The first hold that `step` of the definition called `definition` comes to, leaving out the one over `passed`.
+    /// The first hold that `step` of the definition called `definition` comes to. Who was let go from `passed` passes
+    /// whatever else is being released, too: two releases would hand it back and forth for ever.
     #[must_use]
     pub fn over<P: Process>(&self, definition: &str, step: &Step<P>, passed: Option<&HoldTarget>) -> Option<&Hold> {
         let participant = step.ask().and_then(crate::Ask::participant);
-        self.0.iter().filter(|hold| Some(&hold.target) != passed).find(|hold| match &hold.target {
+        let stands = |hold: &&Hold| passed.is_none_or(|passed| hold.target != *passed && !hold.is_releasing());
+        self.0.iter().filter(stands).find(|hold| match &hold.target {
             HoldTarget::Participant(name) => participant == Some(name.as_str()),
             HoldTarget::Step { definition: of, step: name } => of == definition && *name == step.name,
         })

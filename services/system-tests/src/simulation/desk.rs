@@ -99,6 +99,7 @@ impl Desk {
         let is_so = match self.operators.acts.get(index).map(|(_, act)| act) {
             Some(Act::Saga { deed: Deed::Pause, .. }) => refusal == Some(&Refusal::Paused),
             Some(Act::Saga { deed: Deed::Freeze, .. }) => refusal == Some(&Refusal::Frozen),
+            Some(Act::Saga { deed: Deed::Untime, .. }) => refusal == Some(&Refusal::NoTimer),
             Some(Act::Saga { .. } | Act::Hold { .. } | Act::Release { .. } | Act::ReleaseWhatStands | Act::Upgrade)
             | None => false,
         };
