@@ -181,7 +181,7 @@ impl<P: Process, K: HoldKeeper, H: HeldSagas> HoldLoop<P, K, H> {
     }
 
     async fn advance(&self, target: &HoldTarget, in_flight: &[LetGo], allowance: usize) -> Result<(), WakeError> {
-        let judged = self.judged(in_flight).await?;
+        let judged = self.judged(target, in_flight).await?;
         let untold = judged.iter().filter(|(_, judgement)| *judgement == Judgement::Untold).map(|(id, _)| *id);
         let mut told: Vec<Uuid> = untold.collect();
         let known = judged.iter().filter(|(_, judgement)| match judgement {
@@ -195,13 +195,14 @@ impl<P: Process, K: HoldKeeper, H: HeldSagas> HoldLoop<P, K, H> {
         self.refresh().await?;
         let holds = self.in_force.holds();
         let now_in_flight = holds.get(target).map(|hold| hold.in_flight()).unwrap_or_default();
-        let new = now_in_flight.iter().filter(|gone| in_flight.iter().all(|before| before.saga_id != gone.saga_id));
+        // One that comes to the same hold with another step is let go once more.
+        let new = now_in_flight.iter().filter(|gone| !in_flight.contains(gone));
         told.extend(new.map(|gone| gone.saga_id));
         self.release(target, told).await;
         Ok(())
     }
 
-    async fn judged(&self, in_flight: &[LetGo]) -> Result<Vec<(Uuid, Judgement)>, ReadError> {
+    async fn judged(&self, target: &HoldTarget, in_flight: &[LetGo]) -> Result<Vec<(Uuid, Judgement)>, ReadError> {
         let streams: Vec<_> = in_flight.iter().map(|gone| (Saga::<P>::stream(gone.saga_id), Version::NONE)).collect();
         if streams.is_empty() {
             return Ok(Vec::new());
@@ -211,7 +212,7 @@ impl<P: Process, K: HoldKeeper, H: HeldSagas> HoldLoop<P, K, H> {
             let of_it = recorded.iter().filter(|event| event.stream.id == gone.saga_id);
             // A saga of a newer program is looked after by that program.
             let history: Result<Vec<_>, _> = of_it.map(SagaEvent::<P>::from_recorded).collect();
-            (gone.saga_id, history.map_or(Judgement::Worked, |history| judge(&history, gone.at)))
+            (gone.saga_id, history.map_or(Judgement::Worked, |history| judge(&history, target, gone.at)))
         });
         Ok(judged.collect())
     }

@@ -15,37 +15,41 @@ pub enum Judgement {
     Untold,
 }
 
-/// What became of a saga that was let go at `at`, by its whole history.
+/// What became of a saga that was let go from `target` at `at`, by its whole history.
 #[must_use]
-pub fn judge<P: Process>(history: &[SagaEvent<P>], at: DateTime<Utc>) -> Judgement {
-    let released = history.iter().enumerate().find_map(|(index, event)| {
-        let SagaEvent::StepReleased { step, at: since, .. } = event else { return None };
-        (*since >= at).then_some((index, step))
-    });
+pub fn judge<P: Process>(history: &[SagaEvent<P>], target: &HoldTarget, at: DateTime<Utc>) -> Judgement {
+    let mut waiting: Vec<&StepName> = Vec::new();
+    let mut released = None;
+    for (index, event) in history.iter().enumerate() {
+        if let SagaEvent::StepHeld { step, hold, .. } = event {
+            waiting.retain(|other| *other != step);
+            waiting.extend(Some(step).filter(|_| hold == target));
+        } else if let SagaEvent::StepReleased { step, at: since, .. } = event {
+            let waited = waiting.contains(&step);
+            waiting.retain(|other| *other != step);
+            released = released.or((waited && *since >= at).then_some((index, step)));
+        } else if let SagaEvent::CompensationStarted { .. } | SagaEvent::Abandoned { .. } = event {
+            waiting.clear();
+        }
+    }
     match released {
         Some((index, step)) => {
-            let before = history.iter().take(index).rev();
-            let under = before.filter(|event| event.step() == Some(step)).find_map(held_under);
             let after = history.iter().skip(index + 1);
-            after.map(|event| said(event, step, under)).find(|said| *said != Judgement::Open).unwrap_or(Judgement::Open)
+            let said = |event| said(event, step, target);
+            after.map(said).find(|said| *said != Judgement::Open).unwrap_or(Judgement::Open)
         }
-        None if waits(history) => Judgement::Untold,
+        None if !waiting.is_empty() => Judgement::Untold,
         // It went on in another way: by an operator, or because it was undone.
         None => Judgement::Worked,
     }
 }
 
-fn held_under<P: Process>(event: &SagaEvent<P>) -> Option<&HoldTarget> {
-    let SagaEvent::StepHeld { hold, .. } = event else { return None };
-    Some(hold)
-}
-
 /// What an event says about `released`, once it was let go from `under`.
-fn said<P: Process>(event: &SagaEvent<P>, released: &StepName, under: Option<&HoldTarget>) -> Judgement {
+fn said<P: Process>(event: &SagaEvent<P>, released: &StepName, under: &HoldTarget) -> Judgement {
     let is_of_it = |judgement, step: &StepName| if step == released { judgement } else { Judgement::Open };
     match event {
         // It has passed, and waits at another hold: that one's participant was not asked.
-        SagaEvent::StepHeld { step, hold, .. } if Some(hold) != under => is_of_it(Judgement::Worked, step),
+        SagaEvent::StepHeld { step, hold, .. } if hold != under => is_of_it(Judgement::Worked, step),
         SagaEvent::StepUnknown { step, .. }
         | SagaEvent::CompensationFailed { step, .. }
         | SagaEvent::StepHeld { step, .. } => is_of_it(Judgement::Failed, step),
@@ -74,18 +78,4 @@ fn said<P: Process>(event: &SagaEvent<P>, released: &StepName, under: Option<&Ho
         | SagaEvent::TimerCancelled { .. }
         | SagaEvent::Migrated { .. } => Judgement::Open,
     }
-}
-
-/// Whether the last that is known of holds is that it came to one.
-fn waits<P: Process>(history: &[SagaEvent<P>]) -> bool {
-    let tells = |event: &&SagaEvent<P>| {
-        matches!(
-            event,
-            SagaEvent::StepHeld { .. }
-                | SagaEvent::StepReleased { .. }
-                | SagaEvent::CompensationStarted { .. }
-                | SagaEvent::Abandoned { .. }
-        )
-    };
-    history.iter().rfind(tells).is_some_and(|event| matches!(event, SagaEvent::StepHeld { .. }))
 }

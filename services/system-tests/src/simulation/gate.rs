@@ -10,7 +10,7 @@ use chrono::{DateTime, Utc};
 use eventstore::memory::MemoryStore;
 use eventstore::worker::CommitListener as _;
 use eventstore::{Aggregate, Committed, Cursor, DomainEvent as _, Recorded, Version, derived_id};
-use saga::hold::{HoldInput, HoldTarget, Judgement, judge};
+use saga::hold::{HoldInput, HoldTarget, Judgement, LetGo, judge};
 use saga::{Input as SagaInput, Phase, Pursuit, Saga, SagaEvent, UndoPhase};
 use saga_runtime::HoldsInForce;
 use saga_simulator::Chance;
@@ -41,7 +41,7 @@ pub struct Gate {
     targets: VecDeque<HoldTarget>,
     told: VecDeque<(Uuid, HoldTarget)>,
     /// In flight before the input that is under way.
-    before: Vec<Uuid>,
+    before: Vec<LetGo>,
 }
 
 impl Gate {
@@ -103,7 +103,7 @@ impl Gate {
             Input::Hold { input: HoldInput::Advance { target, .. } } => {
                 self.learn();
                 let new = self.in_flight(target).into_iter().filter(|gone| !self.before.contains(gone));
-                let new: Vec<_> = new.map(|gone| (gone, target.clone())).collect();
+                let new: Vec<_> = new.map(|gone| (gone.saga_id, target.clone())).collect();
                 self.told.extend(new);
             }
             Input::Hold { input: HoldInput::Place { .. } | HoldInput::Release { .. } }
@@ -120,21 +120,18 @@ impl Gate {
         Some(Input::Hold { input: self.advance(target) })
     }
 
-    fn in_flight(&self, target: &HoldTarget) -> Vec<Uuid> {
+    fn in_flight(&self, target: &HoldTarget) -> Vec<LetGo> {
         let holds = self.in_force.holds();
-        let in_flight = holds.get(target).map(saga::hold::Hold::in_flight).unwrap_or_default();
-        in_flight.iter().map(|gone| gone.saga_id).collect()
+        holds.get(target).map(saga::hold::Hold::in_flight).unwrap_or_default().to_vec()
     }
 
     fn advance(&mut self, target: HoldTarget) -> HoldInput {
         self.look();
         self.before = self.in_flight(&target);
-        let holds = self.in_force.holds();
-        let in_flight = holds.get(&target).map(saga::hold::Hold::in_flight).unwrap_or_default();
         let mut judged = Vec::new();
-        for gone in in_flight {
+        for gone in &self.before {
             let history = self.sagas.get(&gone.saga_id).map_or(&[][..], |seen| &seen.events);
-            match judge(history, gone.at) {
+            match judge(history, &target, gone.at) {
                 Judgement::Untold => self.told.push_back((gone.saga_id, target.clone())),
                 Judgement::Open => {}
                 judgement @ (Judgement::Worked | Judgement::Failed) => judged.push((gone.saga_id, judgement)),
