@@ -32,7 +32,7 @@ plants: install ## Plant each known bug in turn and see that a test notices
 	@$(CARGO) run --quiet --locked --package chaos -- plants
 
 simulate: ## Run the cores through a minute of everything that can go wrong (SIMULATE="--seeds 1000", "--seed 7", "plants")
-	@$(CARGO) run --release --quiet --locked --package system-tests --bin simulate -- $(SIMULATE)
+	@$(CARGO) run --profile simulate --quiet --locked --package system-tests --bin simulate -- $(SIMULATE)
 
 bench: install ## Measure: 20,000 orders at a concurrency of 256, then 500 one at a time (release build)
 	@$(CARGO) build --release --locked --package farmera
