@@ -29,6 +29,7 @@ pub mod machinery;
 pub mod manual;
 pub mod op;
 pub mod output;
+pub mod projection_check;
 pub mod reconcile;
 pub mod replay;
 pub mod saga;

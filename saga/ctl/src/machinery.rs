@@ -18,7 +18,9 @@ use crate::output::paint::Tone;
 use crate::output::table::{Cell, Column};
 use crate::output::words::{age, grouped, or_dash, time};
 use crate::output::{Listed, tell};
+use crate::saga::moment::{Moment, parse_moment};
 use crate::session::Session;
+use crate::{projection_check, replay};
 
 /// What can be asked about read models.
 #[derive(Debug, Subcommand)]
@@ -39,6 +41,9 @@ pub struct RebuildProjection {
     /// By name, as `projection list` shows them: orders/order_view.
     #[arg(value_name = "NAME", required_unless_present = "apply", conflicts_with = "apply")]
     pub names: Vec<String>,
+    /// Build them beside those in use and compare; change nothing. Exit code 1 when they differ.
+    #[arg(long, conflicts_with_all = ["plan", "apply", "reason", "detach"])]
+    pub check: bool,
     /// Preview, then act.
     #[command(flatten)]
     pub course: PlainCourse,
@@ -50,6 +55,9 @@ pub struct RebuildTransport {
     /// The service whose stream it is.
     #[arg(required_unless_present = "apply", conflicts_with = "apply")]
     pub service: Option<String>,
+    /// Only events that happened then or later (12:30, 2026-11-26T12:30:00Z; UTC).
+    #[arg(long, value_name = "TIME", value_parser = parse_moment, conflicts_with = "apply")]
+    pub from: Option<Moment>,
     /// Preview, then act.
     #[command(flatten)]
     pub course: PlainCourse,
@@ -115,7 +123,10 @@ impl Listed for ProjectionStatus {
 pub async fn projections(command: ProjectionCommand, session: &mut Session) -> Result<(), Failure> {
     let service = match command {
         ProjectionCommand::List { service } => service,
-        ProjectionCommand::Rebuild(RebuildProjection { names, course }) => {
+        ProjectionCommand::Rebuild(RebuildProjection { names, check: true, course: _ }) => {
+            return projection_check::command(&names, session).await;
+        }
+        ProjectionCommand::Rebuild(RebuildProjection { names, check: false, course }) => {
             let wanted = Wanted::plain("projection rebuild", Kind::RebuildProjection);
             return match of_one_service(&names) {
                 Ok((service, selection)) => {
@@ -210,9 +221,12 @@ impl Listed for Way {
 pub async fn transport(command: TransportCommand, session: &mut Session) -> Result<(), Failure> {
     let service = match command {
         TransportCommand::Status { service } => service,
-        TransportCommand::Rebuild(RebuildTransport { service, course }) => {
+        TransportCommand::Rebuild(RebuildTransport { service, from, course }) => {
             let service = service.unwrap_or_default();
-            let wanted = Wanted { service, ..Wanted::plain("transport rebuild", Kind::RebuildTransport) };
+            let from_time = replay::time_at(from, session)?;
+            let event_range = from_time.map(|at| pb::EventRange { from_time: Some(at), ..pb::EventRange::default() });
+            let act = pb::Act { kind: Kind::RebuildTransport.into(), event_range, ..pb::Act::default() };
+            let wanted = Wanted { service, ..Wanted::of("transport rebuild", act) };
             return act::run(wanted, Ok(pb::Selection::default()), course.into(), session).await;
         }
     };

@@ -135,7 +135,11 @@ async fn events(wanted: Events, session: &mut Session) -> Result<(), Failure> {
     act::run(wanted, Ok(pb::Selection::default()), course, session).await
 }
 
-fn time_at(moment: Option<Moment>, session: &Session) -> Result<Option<pbjson_types::Timestamp>, Failure> {
+/// The beginning or the end of a range, as it was typed.
+///
+/// # Errors
+/// [`Failure::Usage`] for a version: a range is one of times.
+pub fn time_at(moment: Option<Moment>, session: &Session) -> Result<Option<pbjson_types::Timestamp>, Failure> {
     match moment.map(|moment| moment.on(session.out.now.date_naive())) {
         None => Ok(None),
         Some(Moment::Time(time)) => Ok(Some(timestamp(time))),

@@ -77,6 +77,8 @@ async fn a_read_model_of_any_service_is_made_anew_by_plan() {
     assert_eq!(ground.sagactl(&["saga", "wait", &saga]).await.code, 0);
     for name in ["payment/payment_view", "orders/saga_view"] {
         let rebuild = ["projection", "rebuild", name];
+        let checked = ground.json(&[&rebuild[..], &["--check"]].concat()).await;
+        assert!(checked[0]["rows"].as_u64() > Some(0) && checked[0]["differences"] == 0, "{checked}");
         let first = plan(&ground, &rebuild, "rows are wrong").await;
         let second = plan(&ground, &rebuild, "somebody else had the same idea").await;
         let applied = ground.well(&["projection", "rebuild", "--apply", &first]).await;
@@ -88,6 +90,14 @@ async fn a_read_model_of_any_service_is_made_anew_by_plan() {
     let unknown = ["projection", "rebuild", "payment/order_view", "--reason", "r", "--plan"];
     let unknown = ground.sagactl(&unknown).await;
     assert!(unknown.code == 2 && unknown.err.contains("there is payment_view"), "{unknown:?}");
+    for (words, told) in [
+        (&["payment/order_view", "--check"][..], "there is payment_view"),
+        (&["payment_view", "--check"], "expected one such as orders/order_view"),
+        (&["payment/payment_view", "--check", "--plan"], "cannot be used with"),
+    ] {
+        let refused = ground.sagactl(&[&["projection", "rebuild"][..], words].concat()).await;
+        assert!(refused.code == 2 && refused.err.contains(told), "{words:?}: {refused:?}");
+    }
     ground.stop().await;
 }
 

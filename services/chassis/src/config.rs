@@ -120,6 +120,12 @@ impl ServiceEnv<'_> {
             .find_map(|name| self.env.get(&name).map(|value| (name.clone(), value)))
     }
 
+    /// Whether there is a value.
+    #[must_use]
+    pub fn is_set(&self, key: &str) -> bool {
+        self.find(key).is_some()
+    }
+
     /// A value, or `default`.
     ///
     /// # Errors

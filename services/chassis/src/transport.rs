@@ -13,7 +13,7 @@ mod verify;
 
 pub use future::{LOOKED_AT_MAX, LostEvent, Older, lost};
 pub(crate) use restore::tell_some;
-pub use restore::{Plan, Restored, missing, rebuild};
+pub use restore::{Missing, Plan, Restored, missing, rebuild};
 pub use verify::{CompareError, Progress, Report, verify};
 
 /// The header of a message that was restored: it comes late, behind younger ones of its event stream.

@@ -291,7 +291,7 @@ async fn a_plan_to_rebuild_is_stale_once_somebody_has_rebuilt() {
 /// A process that carries operations out.
 async fn process(url: &str, also: Option<&'static str>) -> (OperationBook, Trigger, tokio::task::JoinHandle<()>) {
     let acts = acts(url, Some(url), also).await;
-    let book = OperationBook { pool: acts.pool.clone(), service: "orchard", domain: "orchard" };
+    let book = OperationBook::new(acts.pool.clone(), "orchard", "orchard");
     let (trigger, shutdown) = Shutdown::new();
     let runner = Runner::new(book.clone(), vec![Arc::new(acts)]);
     #[expect(clippy::disallowed_methods, reason = "the test ends it")]

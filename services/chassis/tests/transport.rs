@@ -12,7 +12,7 @@ use chassis::operations::range::RangeActs;
 use chassis::operations::retell::TransportActs;
 use chassis::operations::{Acts as _, Item, Job, Mandate, Told};
 use chassis::transport::{Plan, Report, rebuild, verify};
-use eventstore::{Actor, IdSource as _};
+use eventstore::{Actor, EventStore as _, IdSource as _};
 use farmera_proto::saga::v1 as pb;
 use support::{Held, SPEC, STREAM, World, while_nats_is_down};
 
@@ -135,6 +135,45 @@ async fn what_is_missing_is_told_again_by_plan_and_a_plan_is_stale_once_somethin
     assert_eq!(acts.moved(&two, &mandate, now).await.unwrap(), [STREAM], "it was done");
     let something = pb::Selection { letter_ids: vec![7], ..pb::Selection::default() };
     assert!(acts.foresee(&act, &something, &mandate, now).await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_missing_since_a_time_is_told_again_and_what_is_older_is_left_and_said() {
+    let world = World::new().await;
+    let older = quiet(&world, 10).await.events() as u64;
+    let from = world.store().now().await.unwrap();
+    quiet(&world, 10).await;
+    let jetstream = async_nats::jetstream::new(async_nats::connect(world.servers.nats_url()).await.unwrap());
+    let stream = jetstream.get_stream(STREAM).await.unwrap();
+    stream.delete_message(2).await.unwrap();
+    stream.delete_message(older + 2).await.unwrap();
+
+    let store = Arc::new(world.store());
+    let acts = TransportActs { spec: SPEC, store, broker: connected(&world).await, domain: "orchard" };
+    let mandate = Mandate { actor: Actor::new("operator:ana"), reason: "a block was damaged".to_owned() };
+    let (nothing, now) = (pb::Selection::default(), chrono::DateTime::UNIX_EPOCH);
+    let of = |range: pb::EventRange| {
+        let kind = pb::act::Kind::RebuildTransport.into();
+        pb::Act { kind, event_range: Some(range), ..pb::Act::default() }
+    };
+    let act = of(pb::EventRange { from_time: Some(from.into()), ..pb::EventRange::default() });
+    let foreseen = acts.foresee(&act, &nothing, &mandate, now).await.unwrap();
+    let event = &foreseen.items[0].events[0];
+    assert!(
+        event.starts_with("1 events of the log since ")
+            && event.ends_with("1 older ones are missing, too, and stay so"),
+        "{event}"
+    );
+    let operation = pb::Operation { act: Some(act.clone()), ..pb::Operation::default() };
+    let progress = Told::default();
+    let job = Job { operation: &operation, id: Uuids.next_id(), progress: &progress };
+    let items = [Item { ordinal: 1, item: STREAM.to_owned(), version: 0 }];
+    assert_eq!(acts.carry_out(job, &items).await, [Ok(None)]);
+    assert_eq!((progress.last().as_str(), compared(&world).await.missing), ("1 told again, 0 missing", 1));
+    let after = acts.foresee(&act, &nothing, &mandate, now).await.unwrap();
+    assert!(after.items[0].refused.starts_with("the broker lacks nothing that was told since "), "{after:?}");
+    let subject = of(pb::EventRange { subject: "farmera.orders.>".to_owned(), ..pb::EventRange::default() });
+    assert!(acts.foresee(&subject, &nothing, &mandate, now).await.is_err(), "a rebuild knows no subjects");
 }
 
 #[tokio::test(flavor = "multi_thread")]

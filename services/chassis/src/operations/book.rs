@@ -1,5 +1,6 @@
 //! What operations there are, and what became of their items.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::problem::{self, Problem};
@@ -7,6 +8,7 @@ use chrono::{DateTime, Utc};
 use farmera_proto::saga::v1 as pb;
 use pb::operation::State;
 use sqlx::postgres::PgPool;
+use tokio::sync::Notify;
 use tonic::{Code, Status};
 use uuid::Uuid;
 
@@ -16,12 +18,10 @@ use super::rows;
 /// Keeps operations.
 #[derive(Clone)]
 pub struct OperationBook {
-    /// The service's database.
-    pub pool: PgPool,
-    /// The service: `orders`.
-    pub service: &'static str,
-    /// Whose operations: `orders.farmera.dev`.
-    pub domain: &'static str,
+    pool: PgPool,
+    service: &'static str,
+    domain: &'static str,
+    begun: Arc<Notify>,
 }
 
 /// An operation to begin.
@@ -104,6 +104,23 @@ macro_rules! operations {
 }
 
 impl OperationBook {
+    /// The operations of a `service` (`orders`, whose are those of `orders.farmera.dev`) in its database.
+    #[must_use]
+    pub fn new(pool: PgPool, service: &'static str, domain: &'static str) -> Self {
+        Self { pool, service, domain, begun: Arc::default() }
+    }
+
+    /// Of whom it is told what goes wrong: `orders.farmera.dev`.
+    #[must_use]
+    pub fn domain(&self) -> &'static str {
+        self.domain
+    }
+
+    /// Waits until an operation is begun by this book or a clone of it; at once when one was since the last wait.
+    pub async fn until_begun(&self) {
+        self.begun.notified().await;
+    }
+
     /// Begins an operation; the plan is applied by it, and by no other.
     ///
     /// # Errors
@@ -153,7 +170,10 @@ impl OperationBook {
         .fetch_all(&self.pool);
         match rows(self.domain, begun).await?.as_slice() {
             [] => Err(PlanError::Applied("another one".to_owned()).into_status(self.domain)),
-            [_, ..] => Ok(()),
+            [_, ..] => {
+                self.begun.notify_one();
+                Ok(())
+            }
         }
     }
 

@@ -14,7 +14,7 @@ use tonic::{Code, Status};
 use uuid::Uuid;
 
 use super::plan::SELECTED_MAX;
-use super::{Acts, Became, Foreseen, Item, Job, Later, Mandate, unreadable};
+use super::{Acts, Became, Foreseen, Item, Job, Later, Mandate, only, unreadable};
 use crate::problem::{Problem, Violations};
 
 /// Letters looked at for one answer at most.
@@ -166,10 +166,8 @@ impl Acts for LetterActs {
         if group.is_empty() == ids.is_empty() {
             violations.add("selection", "expected either letter_ids or a letter_group");
         }
-        let only = pb::Selection { letter_ids: ids.clone(), letter_group: group.clone(), ..pb::Selection::default() };
-        if *selection != only {
-            violations.add("selection", "the act is one on dead letters, and on nothing else");
-        }
+        let own = pb::Selection { letter_ids: ids.clone(), letter_group: group.clone(), ..pb::Selection::default() };
+        only(&mut violations, selection, &own, "dead letters");
         violations.finish(self.domain)?;
         let wanted =
             |letter: &StoredDeadLetter| ids.contains(&letter.id) || (waits(letter) && group_name(letter) == *group);

@@ -1,15 +1,18 @@
 //! `MachineryQueryService`: what a service runs on.
 
+use std::pin::Pin;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use eventstore::{Cursor, EventStore, LetterState, StoredDeadLetter, TxId};
 use farmera_proto::saga::v1 as pb;
 use farmera_proto::saga::v1::machinery_query_service_server::MachineryQueryService;
+use futures::Stream;
 use sqlx::postgres::PgPool;
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
+use super::check::ProjectionChecks;
 use super::letters::{self, LetterGroup};
 use super::{actor, rows, unreadable};
 use crate::page;
@@ -62,6 +65,8 @@ pub struct Machinery {
     pub pool: PgPool,
     /// The read models.
     pub projections: Arc<[Box<dyn Projection>]>,
+    /// Compares them with the log.
+    pub checks: ProjectionChecks,
     /// What is told of sagas; `None` where none run.
     pub sagas: Option<Arc<dyn SagaSide>>,
     /// When this process started.
@@ -249,6 +254,17 @@ impl MachineryQueryService for Machinery {
         }
         projections.sort_by(|one, other| one.name.cmp(&other.name));
         Ok(Response::new(pb::ListProjectionsResponse { projections }))
+    }
+
+    type CheckProjectionStream = Pin<Box<dyn Stream<Item = Result<pb::CheckProjectionResponse, Status>> + Send>>;
+
+    async fn check_projection(
+        &self,
+        request: Request<pb::CheckProjectionRequest>,
+    ) -> Result<Response<Self::CheckProjectionStream>, Status> {
+        // It costs as much as a rebuild: whoever asks has a name.
+        actor(self.domain, request.metadata())?;
+        Ok(Response::new(Box::pin(self.checks.check(&request.get_ref().name)?)))
     }
 
     async fn get_transport_status(

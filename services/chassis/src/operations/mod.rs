@@ -9,6 +9,7 @@
 //! ([`retell`]), to ranges of the log ([`range`]), here; to sagas and holds in the service that runs them. [`operator`] and [`machinery`] are the ways in.
 
 pub mod book;
+pub mod check;
 pub mod letters;
 pub mod machinery;
 mod operate;
@@ -29,12 +30,13 @@ use chrono::{DateTime, Utc};
 use eventstore::{Actor, ReadError};
 use farmera_proto::saga::v1 as pb;
 use pb::act::Kind;
+use pbjson_types::Timestamp;
 use tokio::time::timeout;
 use tonic::metadata::MetadataMap;
 use tonic::{Code, Status};
 use uuid::Uuid;
 
-use crate::problem::{self, Problem};
+use crate::problem::{self, Problem, Violations};
 
 pub use book::Item;
 pub use operate::Operating;
@@ -145,6 +147,23 @@ pub trait Acts: Send + Sync + 'static {
     /// Does it to some items of a plan; what became of each, in their order. It may be cut off anywhere, and be asked for
     /// again by another process: what was done before is done then, and no failure.
     async fn carry_out(&self, job: Job<'_>, items: &[Item]) -> Vec<Became>;
+}
+
+/// Notes when something else is selected than `own`, which is all that an act on `what` can select.
+pub fn only(violations: &mut Violations, selection: &pb::Selection, own: &pb::Selection, what: &str) {
+    if selection != own {
+        violations.add("selection", format!("the act is one on {what}, and on nothing else"));
+    }
+}
+
+/// A point in time that a caller may name; noted when it is none.
+fn time(violations: &mut Violations, field: &str, time: Option<&Timestamp>) -> Option<DateTime<Utc>> {
+    let time = time?;
+    let read = u32::try_from(time.nanos).ok().and_then(|nanos| DateTime::from_timestamp(time.seconds, nanos));
+    if read.is_none() {
+        violations.add(field, "is no time");
+    }
+    read
 }
 
 /// The operator who calls: `operator:ana`.

@@ -6,6 +6,7 @@ use tonic::service::RoutesBuilder;
 
 use super::Acts;
 use super::book::OperationBook;
+use super::check::ProjectionChecks;
 use super::letters::LetterActs;
 use super::machinery::{Machinery, SagaSide};
 use super::operator::Operator;
@@ -42,7 +43,7 @@ impl Operating {
         let Self { domain, relay, projections, mut acts, sagas } = self;
         let (name, pool, approval_above) = (service.name, service.pool.clone(), service.approval_above);
         let projections: Arc<[Box<dyn Projection>]> = projections.into();
-        let operations = OperationBook { pool: pool.clone(), service: name, domain };
+        let operations = OperationBook::new(pool.clone(), name, domain);
         acts.push(Arc::new(LetterActs {
             store: Arc::clone(&service.store),
             letters: Arc::clone(&service.letters),
@@ -73,6 +74,12 @@ impl Operating {
             store: Arc::clone(&service.store),
             scan: service.scan.clone(),
             pool: pool.clone(),
+            checks: ProjectionChecks {
+                projections: Arc::clone(&projections),
+                owner_url: service.owner_url.clone(),
+                shutdown: service.shutdown.clone(),
+                domain,
+            },
             projections,
             sagas,
             started_at: service.clock.now(),

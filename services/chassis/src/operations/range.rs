@@ -14,7 +14,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::time::{sleep, timeout};
 use tonic::Status;
 
-use super::{Acts, Became, Foreseen, Item, Job, Later, Mandate, unreadable};
+use super::{Acts, Became, Foreseen, Item, Job, Later, Mandate, only, time, unreadable};
 use crate::broker::Broker;
 use crate::problem::{self, Violations};
 use crate::relay::RelaySpec;
@@ -66,9 +66,7 @@ impl Acts for RangeActs {
         _now: DateTime<Utc>,
     ) -> Result<Foreseen, Status> {
         let mut violations = Violations::new();
-        if *selection != pb::Selection::default() {
-            violations.add("selection", "the act is one on the service's own log: it selects nothing");
-        }
+        only(&mut violations, selection, &pb::Selection::default(), "the service's own log");
         let range = self.read(&mut violations, act);
         violations.finish(self.domain)?;
         let Some(range) = range else { return Err(problem::internal(self.domain)) };
@@ -103,16 +101,8 @@ impl RangeActs {
             let field = "act.event_range.category";
             violations.add(field, format!("nothing is told of {:?}: there is {known}", told.category));
         }
-        let mut time = |field: &str, time: Option<&pbjson_types::Timestamp>| {
-            let time = time?;
-            let read = u32::try_from(time.nanos).ok().and_then(|nanos| DateTime::from_timestamp(time.seconds, nanos));
-            if read.is_none() {
-                violations.add(format!("act.event_range.{field}"), "is no time");
-            }
-            read
-        };
-        let from = time("from_time", told.from_time.as_ref());
-        let until = time("until_time", told.until_time.as_ref());
+        let from = time(violations, "act.event_range.from_time", told.from_time.as_ref());
+        let until = time(violations, "act.event_range.until_time", told.until_time.as_ref());
         Some(Range { subject: subject?, category: told.category, from, until })
     }
 

@@ -10,7 +10,7 @@ use pb::act::Kind;
 use sqlx::postgres::PgPool;
 use tonic::Status;
 
-use super::{Acts, Became, Foreseen, Item, Job, Later, Mandate, rows, unreadable};
+use super::{Acts, Became, Foreseen, Item, Job, Later, Mandate, only, rows, unreadable};
 use crate::config::Secret;
 use crate::problem::Violations;
 use crate::projection::{BATCH, Progress, Projection, Rebuild, RebuildError, Report};
@@ -45,9 +45,8 @@ impl Acts for ProjectionActs {
     ) -> Result<Foreseen, Status> {
         let names = &selection.projection_names;
         let mut violations = Violations::new();
-        if *selection != (pb::Selection { projection_names: names.clone(), ..pb::Selection::default() }) {
-            violations.add("selection", "the act is one on read models, and on nothing else");
-        }
+        let own = pb::Selection { projection_names: names.clone(), ..pb::Selection::default() };
+        only(&mut violations, selection, &own, "read models");
         if names.is_empty() {
             violations.add("selection.projection_names", format!("names none: there is {}", self.known()));
         }
@@ -147,7 +146,7 @@ impl ProjectionActs {
 }
 
 /// With the causes: whoever reads it has to find out which.
-fn chain(error: &RebuildError) -> String {
+pub(super) fn chain(error: &RebuildError) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(source) = cause {

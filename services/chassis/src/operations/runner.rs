@@ -20,8 +20,8 @@ use crate::shutdown::Shutdown;
 const LEASE: Duration = Duration::from_secs(10);
 /// How often a claim is made longer while items are seen to.
 const STAY_INTERVAL: Duration = Duration::from_secs(2);
-/// How often it is looked for operations.
-const LOOK_INTERVAL: Duration = Duration::from_millis(500);
+/// How often it is looked for operations that other processes have begun and left. This process's own are told of.
+const LOOK_INTERVAL: Duration = Duration::from_secs(5);
 /// An operation that nothing can be done for is given up after this long.
 const PATIENCE: Duration = Duration::from_secs(3_600);
 /// What items are given to end by themselves when the process ends; what they did by then is found again.
@@ -51,6 +51,7 @@ impl Runner {
                 Ok(None) => {
                     tokio::select! {
                         () = shutdown.triggered() => {}
+                        () = self.book.until_begun() => {}
                         () = sleep(LOOK_INTERVAL) => {}
                     }
                 }

@@ -42,7 +42,7 @@ impl Watch {
             tokio::select! {
                 () = self.shutdown.triggered() => {
                     self.over = true;
-                    return Some(Err(problem::unavailable(self.operations.domain, "the service is stopping; watch again")));
+                    return Some(Err(problem::unavailable(self.operations.domain(), "the service is stopping; watch again")));
                 }
                 () = tokio::time::sleep(LOOK_INTERVAL) => {}
             }

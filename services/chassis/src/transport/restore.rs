@@ -24,6 +24,8 @@ pub struct Restored {
     pub before: Report,
     /// Events that were told again.
     pub told_again: u64,
+    /// Of those that were to be told again, how many the broker lacked afterwards, or lacks when nothing was to be changed.
+    pub left: u64,
     /// What was found afterwards; `None` when nothing was to be changed.
     pub after: Option<Report>,
 }
@@ -51,17 +53,28 @@ pub async fn rebuild(
     plan: Plan,
     progress: Progress<'_>,
 ) -> Result<Restored, CompareError> {
-    let compared = verify::compare(spec, store, broker, progress).await?;
+    let compared = verify::compare(spec, store, broker, plan.from, progress).await?;
     let (before, missing) = (compared.report, compared.missing);
     if plan.dry_run || missing.is_empty() {
-        return Ok(Restored { before, told_again: 0, after: None });
+        return Ok(Restored { before, told_again: 0, left: missing.len() as u64, after: None });
     }
     let told_again = tell_again(spec, store, broker, plan, &missing, progress).await?;
-    let after = Some(verify::verify(spec, store, broker, progress).await?);
-    Ok(Restored { before, told_again, after })
+    let compared = verify::compare(spec, store, broker, plan.from, progress).await?;
+    Ok(Restored { before, told_again, left: compared.missing.len() as u64, after: Some(compared.report) })
 }
 
-/// What a rebuild would tell again: what was found, and a number that follows from which events are missing.
+/// What a rebuild would tell again.
+#[derive(Clone, Debug)]
+pub struct Missing {
+    /// What was found.
+    pub report: Report,
+    /// How many of the missing events are to be told again.
+    pub wanted: u64,
+    /// Follows from which those are; below 2^63.
+    pub number: u64,
+}
+
+/// What a rebuild would tell again: what is missing of what happened since `from`.
 ///
 /// # Errors
 /// [`CompareError`]; nothing is known then.
@@ -69,16 +82,17 @@ pub async fn missing(
     spec: RelaySpec,
     store: &dyn Transport,
     broker: &Broker,
+    from: Option<DateTime<Utc>>,
     progress: Progress<'_>,
-) -> Result<(Report, u64), CompareError> {
-    let compared = verify::compare(spec, store, broker, progress).await?;
+) -> Result<Missing, CompareError> {
+    let compared = verify::compare(spec, store, broker, from, progress).await?;
     let mut ids: Vec<Uuid> = compared.missing.into_iter().collect();
     ids.sort_unstable();
     let mut sha = Sha256::new();
     ids.iter().for_each(|id| sha.update(id.as_bytes()));
     // It is kept as a signed number.
     let number = sha.finalize().iter().take(8).fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
-    Ok((compared.report, number >> 1))
+    Ok(Missing { report: compared.report, wanted: ids.len() as u64, number: number >> 1 })
 }
 
 async fn tell_again(
@@ -95,8 +109,7 @@ async fn tell_again(
         let events = store.read_log(after, spec.categories, PAGE).await?;
         let Some(last) = events.last() else { return Ok(told) };
         after = last.cursor;
-        let wanted = |event: &Recorded| missing.contains(&event.id.0) && verify::since(plan.from, event);
-        let wanted = events.into_iter().filter(wanted).collect();
+        let wanted = events.into_iter().filter(|event| missing.contains(&event.id.0)).collect();
         told += tell_all(spec, broker, plan.run, stamp, wanted).await?;
         progress("restored", told, missing.len() as u64);
     }

@@ -79,6 +79,7 @@ impl Report {
 /// What was compared.
 pub(super) struct Compared {
     pub(super) report: Report,
+    /// Those of the missing events that happened since the time that was asked for.
     pub(super) missing: HashSet<Uuid>,
 }
 
@@ -93,13 +94,14 @@ pub async fn verify(
     broker: &Broker,
     progress: Progress<'_>,
 ) -> Result<Report, CompareError> {
-    Ok(compare(spec, store, broker, progress).await?.report)
+    Ok(compare(spec, store, broker, None, progress).await?.report)
 }
 
 pub(super) async fn compare(
     spec: RelaySpec,
     store: &dyn Transport,
     broker: &Broker,
+    from: Option<DateTime<Utc>>,
     progress: Progress<'_>,
 ) -> Result<Compared, CompareError> {
     // In this order: what is committed by now and not in the outbox after that is in the stream as it is then.
@@ -127,13 +129,16 @@ pub(super) async fn compare(
                 continue;
             }
             report.told += 1;
-            if !known {
+            if known {
+                continue;
+            }
+            report.missing += 1;
+            if from.is_none_or(|from| event.time >= from) {
                 missing.insert(event.id.0);
             }
         }
         progress("log", read, read);
     }
-    report.missing = missing.len() as u64;
     report.extra = held.events.len() as u64;
     report.abandoned = held.earlier.len() as u64;
     Ok(Compared { report, missing })
@@ -221,11 +226,6 @@ impl Held {
             *youngest = version.max(*youngest);
         }
     }
-}
-
-/// When an event is too old to be expected at the broker.
-pub(super) fn since(from: Option<DateTime<Utc>>, event: &Recorded) -> bool {
-    from.is_none_or(|from| event.time >= from)
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use chassis::operations::plan::SELECTED_MAX;
-use chassis::operations::{Foreseen, Mandate};
+use chassis::operations::{Foreseen, Mandate, only};
 use chassis::problem::{self, Problem, Violations};
 use chrono::{DateTime, Utc};
 use eventstore::{Aggregate as _, EventStore, Recorded, StreamId, Version};
@@ -110,9 +110,7 @@ impl Planner {
             violations.add("selection", "expected either saga_ids or a query");
         }
         let (saga_ids, query) = (selection.saga_ids.clone(), selection.query.clone());
-        if *selection != (pb::Selection { saga_ids, query, ..pb::Selection::default() }) {
-            violations.add("selection", "the act is one on sagas, and on nothing else");
-        }
+        only(&mut violations, selection, &pb::Selection { saga_ids, query, ..pb::Selection::default() }, "sagas");
         let mut ids: Vec<Uuid> =
             selection.saga_ids.iter().filter_map(|id| violations.uuid("selection.saga_ids", id)).collect();
         violations.finish(DOMAIN)?;
@@ -159,9 +157,8 @@ fn hold_target(
     library: &Library<OrderProcess>,
 ) -> Result<HoldTarget, Status> {
     let mut violations = Violations::new();
-    if selection != &(pb::Selection { hold_target: selection.hold_target.clone(), ..pb::Selection::default() }) {
-        violations.add("selection", "the act is one on a hold, and on nothing else");
-    }
+    let own = pb::Selection { hold_target: selection.hold_target.clone(), ..pb::Selection::default() };
+    only(&mut violations, selection, &own, "a hold");
     let target = match selection.hold_target.parse::<HoldTarget>() {
         Ok(target) => Some(target),
         Err(error) => {

@@ -34,10 +34,6 @@ struct Desk {
     _trigger: Trigger,
 }
 
-fn operations(market: &Market) -> OperationBook {
-    OperationBook { pool: market.pool.clone(), service: "orders", domain: DOMAIN }
-}
-
 /// What can be done in orders.
 fn acts(market: &Market) -> Vec<Arc<dyn Acts>> {
     let planner = Planner {
@@ -61,7 +57,7 @@ impl Desk {
             domain: DOMAIN,
             acts: acts(&market),
             plans: PlanBook { pool: market.pool.clone(), domain: DOMAIN },
-            operations: operations(&market),
+            operations: OperationBook::new(market.pool.clone(), "orders", DOMAIN),
             clock: Arc::clone(&market.clock),
             ids: Arc::clone(&market.ids),
             shutdown,
@@ -72,7 +68,7 @@ impl Desk {
 
     /// A process that carries operations out, until it is dropped.
     fn process(&self) -> tokio::task::JoinHandle<()> {
-        let runner = Runner::new(operations(&self.market), acts(&self.market));
+        let runner = Runner::new(self.operator.operations.clone(), acts(&self.market));
         let (trigger, shutdown) = Shutdown::new();
         #[expect(clippy::disallowed_methods, reason = "the test ends it")]
         tokio::spawn(async move {
