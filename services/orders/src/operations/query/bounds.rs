@@ -218,11 +218,11 @@ impl Bounds {
             Condition::Id(any) => Self { ids: Some(any.iter().copied().collect()), ..Self::none() },
             Condition::ErrorHas(part) => Self { error_part: Some(part.to_ascii_lowercase()), ..Self::none() },
             Condition::Amount(compare, amount) => match amount.range(*compare) {
-                Some((currency, amount)) => Self { currencies: only(currency), amount, ..Self::none() },
+                Some((currency, amount)) => Self { currencies: currency.and_then(only), amount, ..Self::none() },
                 None => inexact,
             },
             Condition::Exposure(compare, exposure) => match exposure.range(*compare) {
-                Some((currency, exposure)) => Self { currencies: only(currency), exposure, ..Self::none() },
+                Some((currency, exposure)) => Self { currencies: currency.and_then(only), exposure, ..Self::none() },
                 None => inexact,
             },
         }

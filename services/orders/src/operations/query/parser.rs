@@ -240,8 +240,14 @@ impl Value {
         seconds.ok_or_else(|| self.wrong("a time of at most a hundred years"))
     }
 
-    fn amount(&self) -> Result<Amount, QueryError> {
-        Amount::read(&self.text).ok_or_else(|| self.wrong("an amount such as 12.50EUR"))
+    /// An amount to compare `field` with.
+    fn amount(&self, field: &str) -> Result<Amount, QueryError> {
+        let amount = Amount::read(&self.text).ok_or_else(|| self.wrong("an amount such as 12.50EUR"))?;
+        if amount.says_how_much() {
+            return Ok(amount);
+        }
+        let text = &self.text;
+        Err(QueryError::new(self.offset, format!("{field} needs a currency: say {text}EUR (0 needs none)")))
     }
 }
 
@@ -320,8 +326,8 @@ impl Field {
         match self {
             Self::Age => Ok(Query::Is(Condition::Age(compare, value.seconds()?))),
             Self::Idle => Ok(Query::Is(Condition::Idle(compare, value.seconds()?))),
-            Self::Amount => Ok(Query::Is(Condition::Amount(compare, value.amount()?))),
-            Self::Exposure => Ok(Query::Is(Condition::Exposure(compare, value.amount()?))),
+            Self::Amount => Ok(Query::Is(Condition::Amount(compare, value.amount("amount")?))),
+            Self::Exposure => Ok(Query::Is(Condition::Exposure(compare, value.amount("exposure")?))),
             Self::State | Self::Saga | Self::Step | Self::Error | Self::Customer | Self::Order | Self::Id => {
                 let condition = self.any(std::slice::from_ref(&value))?;
                 match compare {

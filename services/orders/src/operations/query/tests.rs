@@ -50,7 +50,8 @@ fn every_field_can_be_asked_for() {
         "customer in (00000000-0000-0000-0000-000000000003)",
         "id != 00000000-0000-0000-0000-000000000009",
         "amount = 12.50EUR",
-        "amount >= 12.5 and amount < 12.51",
+        "amount >= 12.5EUR and amount < 12.51EUR",
+        "amount > 0 and exposure != 0",
         "exposure > 12EUR",
         "amount != 12.50USD",
     ] {
@@ -95,6 +96,8 @@ fn a_mistake_is_told_with_its_place() {
         ("state in (PARKED", 16, "expected `,` or `)`, found the end"),
         ("step = \"open", 7, "the quote is not closed"),
         ("amount > 1.23456", 9, "`1.23456` is not an amount"),
+        ("state = OPEN and amount > 10.5", 26, "amount needs a currency: say 10.5EUR"),
+        ("exposure != 1", 12, "exposure needs a currency: say 1EUR"),
         ("state > PARKED", 6, "it has no order"),
         ("step ~ pay", 5, "only `error` can be searched"),
         ("state = ", 8, "expected a value, found the end"),
@@ -121,7 +124,8 @@ fn bounds_say_when_nothing_is_left_to_be_looked_at() {
     assert!(exact("state = PARKED or not state in (COMPLETED, COMPENSATED)"));
     assert!(!exact("state = PARKED or step = refund-payment"));
     assert!(exact("state = OPEN and amount > 3EUR and exposure <= 12.50EUR and error ~ away"));
-    assert!(!exact("amount > 3") && !exact("amount != 3EUR"), "no range says it all");
+    assert!(exact("exposure > 0") && exact("amount = 0"), "nothing is nothing in every currency");
+    assert!(!exact("amount != 3EUR"), "no range says it all");
     assert!(!exact("not step = refund-payment"));
 }
 
@@ -131,7 +135,7 @@ prop_compose! {
             "state = PARKED", "state in (RUNNING, COMPLETED)", "state != ABANDONED", "step = a", "step != b",
             "error = X", "error ~ x", "age > 10m", "age <= 10m", "idle < 90s", "saga = place-order@1", "saga = place-order@2",
             "saga in (c, place-order@1)", "saga != c",
-            "amount > 10", "exposure = 0", "amount > 10EUR", "amount <= 10.005EUR", "amount != 10EUR", "amount = 10EUR",
+            "exposure > 0", "exposure = 0", "amount != 0", "amount > 10EUR", "amount <= 10.005EUR", "amount != 10EUR", "amount = 10EUR",
             "exposure >= 0.005EUR", "exposure < 0.01EUR", "amount > 1USD", "amount = 9.999EUR", "error ~ y", "customer = 00000000-0000-0000-0000-000000000003",
             "order = 00000000-0000-0000-0000-000000000002", "id in (00000000-0000-0000-0000-000000000001)",
         ])

@@ -81,7 +81,7 @@ impl States {
     }
 }
 
-/// An amount of money as an operator writes it: 12.50EUR, or 12.50 of whatever currency.
+/// An amount of money as an operator writes it: 12.50EUR, or 0, which is the same in every currency.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Amount {
     /// In ten thousandths of the currency's unit: no currency has finer parts.
@@ -93,7 +93,7 @@ pub struct Amount {
 const DIGITS_MAX: usize = 4;
 
 impl Amount {
-    /// Reads `12`, `12.5`, `12.50EUR`, `12.50 EUR`; `None` for anything else.
+    /// Reads `12`, `12.5`, `12.50EUR`, `12.50 EUR`; `None` for anything else. Ask [`Amount::says_how_much`] next.
     #[must_use]
     pub fn read(text: &str) -> Option<Self> {
         let letters = text.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.');
@@ -110,9 +110,19 @@ impl Amount {
         Some(Self { ten_thousandths: whole.parse::<i128>().ok()? * 10_000 + part, currency })
     }
 
+    /// Whether it means one amount: with its currency, or nothing at all. 12.50 is another amount in each currency, and
+    /// no range of numbers holds them: a million sagas would be looked at one by one.
+    #[must_use]
+    pub fn says_how_much(&self) -> bool {
+        self.currency.is_some() || self.ten_thousandths == 0
+    }
+
     /// Whether so many minor units of `currency` are less, more, or as asked for. Amounts of another currency never are.
     #[must_use]
     pub fn compare(&self, compare: Compare, minor_units: i64, currency: &str) -> bool {
+        if self.currency.is_none() && self.ten_thousandths == 0 {
+            return compare.holds(&minor_units, &0);
+        }
         let Some(of) = Currency::from_code(currency) else { return false };
         if self.currency.is_some_and(|wanted| wanted != of) {
             return compare == Compare::Unequal;
@@ -120,12 +130,17 @@ impl Amount {
         let finer = u32::try_from(DIGITS_MAX).unwrap_or(0).saturating_sub(of.exponent());
         compare.holds(&(i128::from(minor_units) * 10_i128.pow(finer)), &self.ten_thousandths)
     }
-    /// The minor units that compare so, when a currency was named. `None`: no range says it all, because amounts of any
-    /// currency are meant, or all but one.
+
+    /// The minor units that compare so, of the currency that was named, or of any: nothing is nothing in each. `None`: no
+    /// range says it all, because all amounts but one are meant, or one in any currency.
     #[must_use]
-    pub fn range(&self, compare: Compare) -> Option<(Currency, Range)> {
-        let currency = self.currency?;
-        let finer = 10_i128.pow(u32::try_from(DIGITS_MAX).unwrap_or(0).saturating_sub(currency.exponent()));
+    pub fn range(&self, compare: Compare) -> Option<(Option<Currency>, Range)> {
+        if !self.says_how_much() {
+            return None;
+        }
+        let currency = self.currency;
+        let exponent = currency.map_or(0, Currency::exponent);
+        let finer = 10_i128.pow(u32::try_from(DIGITS_MAX).unwrap_or(0).saturating_sub(exponent));
         // Rounded towards both sides: 12.505 EUR lies between 1250 and 1251 cents.
         let (below, above) = (self.ten_thousandths.div_euclid(finer), -(-self.ten_thousandths).div_euclid(finer));
         let whole = |units: i128| i64::try_from(units).unwrap_or(i64::MAX);
