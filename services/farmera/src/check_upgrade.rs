@@ -97,7 +97,7 @@ pub async fn command(arguments: Arguments) -> Result<(), Failure> {
 /// [`Failure::Setup`] and [`Failure::Unavailable`] when they cannot be read.
 pub async fn check(env: &Env, limit: usize) -> Result<Report, Failure> {
     let config = orders::Config::from_env(env).map_err(|error| Failure::Setup(error.to_string()))?;
-    let library = orders::sagas::library(config.patience).map_err(|error| Failure::Setup(error.to_string()))?;
+    let library = orders::sagas::library(&config.patience).map_err(|error| Failure::Setup(error.to_string()))?;
     let service =
         services::find(orders::NAME).ok_or_else(|| Failure::Setup("there is no service orders".to_owned()))?;
     let store = stream::log_in(service, env).await?;

@@ -32,7 +32,8 @@ Environment (FARMERA_<SERVICE>__<KEY> for one service, FARMERA_<KEY> for all; se
   orders:        PRODUCTS_URL (http://127.0.0.1:50051), PAYMENT_URL (http://127.0.0.1:50054), NOTIFICATION_URL
                  (http://127.0.0.1:50055),
                  INVENTORY_TIMEOUT_MS (5000), PAYMENT_TIMEOUT_MS (10000), NOTIFICATION_TIMEOUT_MS (5000): part of the
-                 saga definitions, sagas in flight are pinned to them
+                 saga definitions, sagas in flight are pinned to them; with _V2 to _V9 at the end they are of that
+                 version, which new sagas are started with
   products:      STOCK_LOW_THRESHOLD (10), CATALOGUE_CACHE_MS (100)
   payment:       PROVIDER_TIMEOUT_MS (2000), PROVIDER_TRIES_MAX (4), PROVIDER_CONCURRENCY_MAX (2048),
                  PROVIDER_URL (absent: the sandbox in this process, with SANDBOX_LATENCY_MS (0) and

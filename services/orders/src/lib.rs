@@ -135,7 +135,7 @@ fn look_after_sagas(service: &mut Service, worker: WorkerHandle<OrdersHandler>, 
 /// # Errors
 /// [`StartError`]: it cannot run with this configuration.
 pub async fn run(config: Config, listener: TcpListener, around: Surroundings) -> Result<bool, StartError> {
-    let library = Arc::new(sagas::library(config.patience).map_err(|error| StartError::Peer(error.to_string()))?);
+    let library = Arc::new(sagas::library(&config.patience).map_err(|error| StartError::Peer(error.to_string()))?);
     let products = chassis::grpc::channel(&config.products_url)
         .map_err(|error| StartError::Peer(format!("PRODUCTS_URL cannot be used: {error}")))?;
     let payment = chassis::grpc::channel(&config.payment_url)

@@ -20,7 +20,7 @@ fn page(definition: &Definition<OrderProcess>) -> String {
 #[test]
 fn the_pages_of_our_sagas_are_in_step_with_their_definitions() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/sagas");
-    let library = library(Patience::default()).unwrap();
+    let library = library(&[Patience::default()]).unwrap();
     for definition in library.definitions() {
         let path = folder.join(format!("{}.md", definition.id().name));
         let drawn = page(definition);

@@ -47,7 +47,7 @@ impl World {
 
     /// A process on what is stored: nothing else survives.
     fn over(store: Arc<MemoryStore>) -> (Self, impl Future<Output = ()>) {
-        let handler = OrdersHandler::new(Engine::new(Arc::new(library(Patience::default()).unwrap())));
+        let handler = OrdersHandler::new(Engine::new(Arc::new(library(&[Patience::default()]).unwrap())));
         let clock = Arc::new(StoreTime(Arc::clone(&store)));
         let ids = Arc::new(CountingIds::default());
         let shell = Shell { store: store.clone(), clock, ids, listeners: Vec::new() };

@@ -7,6 +7,8 @@
     reason = "each test file uses its part of it, and fails by panicking"
 )]
 
+pub mod operator;
+
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};

@@ -144,7 +144,7 @@ mod tests {
 
     #[test]
     fn only_what_the_definitions_know_can_be_held() {
-        let known = targets(&library(Patience::default()).unwrap());
+        let known = targets(&library(&[Patience::default()]).unwrap());
         for text in ["payment", "products", "notification", "place-order/authorize-payment"] {
             assert!(known.contains(&text.parse().unwrap()), "{text}");
         }

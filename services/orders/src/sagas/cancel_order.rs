@@ -17,7 +17,7 @@ pub const NOTIFY_REFUNDED: &str = "notify-refunded";
 /// # Errors
 /// A programmer made a mistake here.
 pub fn cancel_order(patience: Patience) -> Result<Definition<OrderProcess>, DefinitionError> {
-    saga(CANCEL_ORDER, 1)
+    saga(CANCEL_ORDER, patience.version)
         .retriable(REFUND_PAYMENT, ask(refund).of(PAYMENT).within(patience.payment).retry(stubborn()))
         .retriable(RESTOCK_INVENTORY, ask(restock).of(PRODUCTS).within(patience.inventory).retry(stubborn()))
         .retriable(NOTIFY_REFUNDED, ask(notify).of(NOTIFICATION).within(patience.notification).retry(stubborn()))

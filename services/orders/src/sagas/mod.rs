@@ -24,9 +24,11 @@ pub const PAYMENT: &str = "payment";
 pub const NOTIFICATION: &str = "notification";
 
 /// How long each participant is waited for, with each attempt. Part of the definitions: sagas in flight are pinned to
-/// them, so another patience is another deployment, not a switch at run time.
+/// them, so another patience is another version of them, not a switch at run time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Patience {
+    /// The version of the definitions that wait like this, from 1.
+    pub version: u32,
     /// For products.
     pub inventory: Duration,
     /// For payment, which waits for its provider in turn.
@@ -38,6 +40,7 @@ pub struct Patience {
 impl Default for Patience {
     fn default() -> Self {
         Self {
+            version: 1,
             inventory: Duration::from_secs(5),
             payment: Duration::from_secs(10),
             notification: Duration::from_secs(5),
@@ -56,12 +59,16 @@ pub enum SagasError {
     Library(#[from] LibraryError),
 }
 
-/// All of them.
+/// All of them, in a version for each patience: new sagas are started with the newest, open ones keep theirs.
 ///
 /// # Errors
-/// [`SagasError`]: they are unsound.
-pub fn library(patience: Patience) -> Result<Library<OrderProcess>, SagasError> {
-    Ok(Library::new([place_order(patience)?, cancel_order(patience)?])?)
+/// [`SagasError`]: they are unsound, or two that differ in their patience claim one version.
+pub fn library(versions: &[Patience]) -> Result<Library<OrderProcess>, SagasError> {
+    let mut definitions = Vec::new();
+    for patience in versions {
+        definitions.extend([place_order(*patience)?, cancel_order(*patience)?]);
+    }
+    Ok(Library::new(definitions)?)
 }
 
 /// Before the point of no return: give up after a while, so that the customer knows.
@@ -81,6 +88,23 @@ mod tests {
 
     #[test]
     fn the_sagas_are_sound() {
-        assert_eq!(library(Patience::default()).unwrap().definitions().count(), 2);
+        assert_eq!(library(&[Patience::default()]).unwrap().definitions().count(), 2);
+    }
+
+    #[test]
+    fn new_sagas_are_started_with_the_newest_patience_and_the_older_one_is_still_known() {
+        let first = Patience::default();
+        let second = Patience { version: 2, payment: Duration::from_secs(20), ..first };
+        let library = library(&[first, second]).unwrap();
+        assert_eq!(library.newest(PLACE_ORDER).unwrap().id(), place_order(second).unwrap().id());
+        let pinned = place_order(first).unwrap().id().clone();
+        assert_eq!(library.pinned(&pinned).unwrap().id(), &pinned);
+    }
+
+    #[test]
+    fn two_patiences_of_one_version_are_refused() {
+        let first = Patience::default();
+        let other = Patience { payment: Duration::from_secs(20), ..first };
+        assert!(matches!(library(&[first, other]), Err(SagasError::Library(LibraryError::Twice { version: 1, .. }))));
     }
 }

@@ -23,7 +23,7 @@ pub const NOTIFY: &str = "notify";
 /// # Errors
 /// A programmer made a mistake here.
 pub fn place_order(patience: Patience) -> Result<Definition<OrderProcess>, DefinitionError> {
-    saga(PLACE_ORDER, 1)
+    saga(PLACE_ORDER, patience.version)
         .compensatable(
             RESERVE_INVENTORY,
             ask(reserve).of(PRODUCTS).undo(release).within(patience.inventory).retry(patient()),

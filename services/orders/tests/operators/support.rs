@@ -47,7 +47,7 @@ impl Market {
     pub async fn open() -> Self {
         let (pool, url) = database().await;
         let store = Arc::new(PostgresStore::connect(&StoreOptions::new(url)).unwrap());
-        let library = Arc::new(library(Patience::default()).unwrap());
+        let library = Arc::new(library(&[Patience::default()]).unwrap());
         let clock: Arc<dyn Clock> = Arc::new(WallClock);
         let ids: Arc<dyn IdSource> = Arc::new(chassis::clock::Uuids);
         let holds = HoldsInForce::new();
