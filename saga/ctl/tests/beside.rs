@@ -19,7 +19,8 @@ use futures::StreamExt as _;
 use futures::future::join_all;
 use futures::stream::FuturesUnordered;
 use orders::order::State;
-use stack::{Ground, id};
+use stack::Ground;
+use support::operator::id;
 
 /// Sagas that an operator has to do with.
 const SAGAS: usize = 10_000;

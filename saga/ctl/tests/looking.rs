@@ -7,7 +7,8 @@ mod support;
 use std::fs::File;
 use std::process::Stdio;
 
-use stack::{Ground, PROVIDER_AWAY, id};
+use stack::{Ground, PROVIDER_AWAY};
+use support::operator::id;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 
 #[tokio::test(flavor = "multi_thread")]

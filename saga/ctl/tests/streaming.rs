@@ -11,7 +11,8 @@ use std::process::Stdio;
 use farmera_proto::orders::v1 as orders;
 use farmera_proto::products::v1 as products;
 use futures::future::join_all;
-use stack::{Ground, id};
+use stack::Ground;
+use support::operator::id;
 use tokio::io::AsyncReadExt as _;
 
 const ORDERS: usize = 1_000;
