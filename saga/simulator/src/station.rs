@@ -274,6 +274,7 @@ impl<S: Service> Station<S> {
 
 impl<S: Service> AnyStation for Station<S> {
     fn deliver(&mut self, nature: &mut Nature, delivery: usize, message: Message) {
+        self.store.set_time(nature.time());
         match self.service.incoming(&message) {
             Ok(Some(Wish { input, cause })) => {
                 nature.tell(self.service.name(), || format!("is given {} [{}]", message.subject, short(message.id)));
@@ -295,6 +296,7 @@ impl<S: Service> AnyStation for Station<S> {
     }
 
     fn handle(&mut self, nature: &mut Nature, event: Event) {
+        self.store.set_time(nature.time());
         match event {
             Event::Work(place) => self.work(nature, place.replica),
             Event::Restart(place) => self.restart(nature, place.replica),

@@ -8,15 +8,25 @@ use std::time::{Duration, Instant};
 use system_tests::simulation::{Bench, Plant, Report, Setting};
 
 /// Seeds that once found something wrong: each stays here for ever, with what it was run with.
-const KEPT: [(u64, Setting); 10] = [
+const KEPT: [(u64, Setting); 20] = [
     (1, AS_IS),
     (2, AS_IS),
     (3, AS_IS),
     (7, AS_IS),
     (49, AS_IS),
     (1_302, AS_IS),
+    (2_869, AS_IS),
+    (7_950, AS_IS),
     (11_345, ALONE),
+    (21_913, AS_IS),
+    (24_323, AS_IS),
+    (25_317, AS_IS),
+    (26_421, AS_IS),
+    (33_856, AS_IS),
+    (44_391, AS_IS),
+    (48_072, AS_IS),
     (52_100, ALONE),
+    (55_709, AS_IS),
     (1_000_003, AS_IS),
     (2_001_226, AS_IS),
 ];

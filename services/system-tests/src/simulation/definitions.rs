@@ -41,7 +41,7 @@ pub struct Libraries {
     /// With sagas that run sagas.
     pub family: Arc<Library<OrderProcess>>,
     /// All of it, for judges.
-    pub every: Library<OrderProcess>,
+    pub every: Arc<Library<OrderProcess>>,
 }
 
 impl Libraries {
@@ -57,7 +57,7 @@ impl Libraries {
         let [place, cancel] = released.clone();
         let every = [place, cancel.clone(), upgraded.clone()].into_iter().chain(family.clone());
         Ok(Self {
-            every: Library::new(every)?,
+            every: Arc::new(Library::new(every)?),
             upgraded: Arc::new(Library::new(released.clone().into_iter().chain([upgraded]))?),
             released: Arc::new(Library::new(released)?),
             family: Arc::new(Library::new(family.into_iter().chain([cancel]))?),

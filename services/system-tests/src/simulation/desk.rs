@@ -107,6 +107,13 @@ impl Desk {
         self.over.insert(index, is_so || before);
     }
 
+    /// Whether act `index`, refused like this, can be done later: who is paused may have steps that are parked, and nobody
+    /// but an operator gets them going again.
+    pub fn waits(&self, index: usize, refusal: &Refusal) -> bool {
+        let act = self.operators.acts.get(index).map(|(_, act)| act);
+        matches!(act, Some(Act::Saga { deed: Deed::Resume, .. })) && *refusal == Refusal::Paused
+    }
+
     fn saga(&self, saga_id: Uuid) -> (Version, Saga<OrderProcess>) {
         let stored = self.store.read_streams_now(&[(Saga::<OrderProcess>::stream(saga_id), Version::NONE)], PAGE);
         let version = stored.last().map_or(Version::NONE, |last| last.version);
@@ -121,7 +128,8 @@ impl Desk {
     }
 }
 
-fn operator() -> Actor {
+/// Who operates.
+pub fn operator() -> Actor {
     Actor::new("operator:simulated")
 }
 

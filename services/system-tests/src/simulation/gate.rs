@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use ::orders::handler::{Input, cancel_saga_id, place_saga_id};
 use ::orders::sagas::OrderProcess;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use eventstore::memory::MemoryStore;
 use eventstore::worker::CommitListener as _;
 use eventstore::{Aggregate, Committed, Cursor, DomainEvent as _, Recorded, Version, derived_id};
@@ -23,6 +23,8 @@ use super::plan::Plan;
 const PAGE: usize = 100_000;
 /// How often the holds are looked at that others have placed or released, in 10,000 chances: they may be known late.
 const LOOKS: u32 = 500;
+/// How late at most: the interval of production's hold loop.
+const KNOWN_LATE_MAX: TimeDelta = TimeDelta::milliseconds(500);
 
 /// What was seen of a saga.
 #[derive(Default)]
@@ -40,6 +42,8 @@ pub struct Gate {
     sagas: BTreeMap<Uuid, Seen>,
     targets: VecDeque<HoldTarget>,
     told: VecDeque<(Uuid, HoldTarget)>,
+    /// How far the holds' stream has been learnt, and when.
+    learnt: (Version, DateTime<Utc>),
     /// In flight before the input that is under way.
     before: Vec<LetGo>,
 }
@@ -53,9 +57,11 @@ impl Gate {
             [place, cancel_saga_id(order_id), goods, derived_id(place, SETTLE), derived_id(goods, LET_GOODS_GO)]
         };
         let sagas = plan.orders.iter().flat_map(|order| of_order(order.id)).map(|id| (id, Seen::default()));
+        let learnt = (Version::NONE, store.time());
         Self {
             in_force,
             store,
+            learnt,
             chance: Chance::new(seed ^ 0x4761_7465),
             sagas: sagas.collect(),
             targets: VecDeque::new(),
@@ -64,9 +70,18 @@ impl Gate {
         }
     }
 
-    /// Something else goes on; now and then what is held is looked at.
+    /// Something else goes on; now and then what is held is looked at, and whenever that was too long ago.
     pub fn glance(&mut self) {
         if self.chance.strikes(LOOKS) {
+            self.learn();
+        }
+        self.keep_up();
+    }
+
+    /// Looks at what is held if that was too long ago.
+    pub fn keep_up(&mut self) {
+        let (_, at) = self.learnt;
+        if self.store.time() - at >= KNOWN_LATE_MAX {
             self.learn();
         }
     }
@@ -84,9 +99,11 @@ impl Gate {
 
     /// Learns everything that is stored about holds.
     pub fn learn(&mut self) {
-        let events: Arc<[Recorded]> = self.stored(Version::NONE).into();
+        let (known, now) = (self.learnt.0, self.store.time());
+        let events: Arc<[Recorded]> = self.stored(known).into();
+        self.learnt = (events.last().map_or(known, |last| last.version), now);
         if !events.is_empty() {
-            self.in_force.committed(&events, Committed { last: Cursor::START, now: self.store.time() });
+            self.in_force.committed(&events, Committed { last: Cursor::START, now });
         }
     }
 
@@ -159,23 +176,37 @@ impl Gate {
 
 /// Since when a saga waits at `target`, if it does.
 fn waits(saga: &Saga<OrderProcess>, target: &HoldTarget) -> Option<DateTime<Utc>> {
-    let since = |pursuit: &Pursuit<OrderProcess>| match pursuit {
-        Pursuit::Held { under, since, .. } => (under == target).then_some(*since),
-        Pursuit::Asked { .. } | Pursuit::Waiting { .. } | Pursuit::Exhausted { .. } | Pursuit::Parked { .. } => None,
-    };
+    stands_at(saga).into_iter().find(|(under, _)| *under == target).map(|(_, since)| since)
+}
+
+/// The holds that a saga waits at, and since when.
+pub fn stands_at(saga: &Saga<OrderProcess>) -> Vec<(&HoldTarget, DateTime<Utc>)> {
     match saga {
-        Saga::Running(state) => state.steps.iter().find_map(|step| match &step.phase {
-            Phase::Pursued(pursuit) => since(pursuit),
-            Phase::Rejected { .. } | Phase::Done { .. } | Phase::Skipped { .. } => None,
-        }),
-        Saga::Compensating(state) => state.steps.iter().find_map(|step| match &step.phase {
-            UndoPhase::Undoing(pursuit) => since(pursuit),
-            UndoPhase::NotDone { .. }
-            | UndoPhase::LeftOut
-            | UndoPhase::Owed { .. }
-            | UndoPhase::Undone { .. }
-            | UndoPhase::Skipped { .. } => None,
-        }),
-        Saga::NotStarted | Saga::Ended(_) => None,
+        Saga::Running(state) => {
+            let forward = state.steps.iter().filter_map(|step| match &step.phase {
+                Phase::Pursued(pursuit) => hold_of(pursuit),
+                Phase::Rejected { .. } | Phase::Done { .. } | Phase::Skipped { .. } => None,
+            });
+            forward.collect()
+        }
+        Saga::Compensating(state) => {
+            let undo = state.steps.iter().filter_map(|step| match &step.phase {
+                UndoPhase::Undoing(pursuit) => hold_of(pursuit),
+                UndoPhase::NotDone { .. }
+                | UndoPhase::LeftOut
+                | UndoPhase::Owed { .. }
+                | UndoPhase::Undone { .. }
+                | UndoPhase::Skipped { .. } => None,
+            });
+            undo.collect()
+        }
+        Saga::NotStarted | Saga::Ended(_) => Vec::new(),
+    }
+}
+
+fn hold_of(pursuit: &Pursuit<OrderProcess>) -> Option<(&HoldTarget, DateTime<Utc>)> {
+    match pursuit {
+        Pursuit::Held { under, since, .. } => Some((under, *since)),
+        Pursuit::Asked { .. } | Pursuit::Waiting { .. } | Pursuit::Exhausted { .. } | Pursuit::Parked { .. } => None,
     }
 }

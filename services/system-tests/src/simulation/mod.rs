@@ -16,6 +16,7 @@ mod plants;
 mod products;
 mod provider;
 mod rules;
+mod stillness;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -147,7 +148,8 @@ impl Bench {
             Sagas::Upgraded => (handler(released), Some(handler(upgraded))),
             Sagas::Family => (handler(family), None),
         };
-        OrdersRules { released, upgraded, is_upgraded: AtomicBool::new(false), plant }
+        let every = Arc::clone(&self.libraries.every);
+        OrdersRules { released, upgraded, is_upgraded: AtomicBool::new(false), every, plant }
     }
 
     fn judge(

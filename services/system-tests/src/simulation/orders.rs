@@ -109,6 +109,7 @@ impl Service for Orders {
 
     fn wake(&self, stream: StreamId, last: Option<&Recorded>) -> Option<Wish<Self>> {
         let last = last?;
+        self.keep_up();
         let input = if stream.category == Holds::CATEGORY {
             Input::Hold { input: HoldInput::Wake }
         } else {
@@ -135,6 +136,7 @@ impl Service for Orders {
         if let Some(index) = act(number) {
             return self.operate(index);
         }
+        self.keep_up();
         let cancels = number >= CANCEL;
         let order = self.plan.order(number % CANCEL)?;
         let actor = Actor::new(format!("customer:{}", customer()));
@@ -208,6 +210,13 @@ impl Orders {
         input
     }
 
+    /// What is held is known after a while, whoever placed or released it.
+    fn keep_up(&self) {
+        if let Some(reads) = &self.reads {
+            reads.gate.borrow_mut().keep_up();
+        }
+    }
+
     fn operate(&self, index: usize) -> Option<Wish<Self>> {
         let reads = self.reads.as_ref()?;
         reads.gate.borrow_mut().glance();
@@ -238,6 +247,9 @@ impl Orders {
             (Input::Wake { .. }, _)
             | (_, Err(SubmitError::Rejected(HandleError::Moved { .. })))
             | (_, Err(SubmitError::Unavailable(_) | SubmitError::Stopping)) => return Follow::Later,
+            (_, Err(SubmitError::Rejected(HandleError::Refused(refusal)))) if desk.waits(index, refusal) => {
+                return Follow::Later;
+            }
             (_, Ok(_) | Err(SubmitError::Duplicate)) => desk.taken(index),
             (_, Err(SubmitError::Rejected(HandleError::Refused(refusal)))) => desk.refused(index, Some(refusal)),
             (_, Err(SubmitError::Rejected(HandleError::HoldRefused(_)))) => desk.refused(index, None),

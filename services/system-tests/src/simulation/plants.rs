@@ -52,6 +52,14 @@ plants! {
     RefusalTakenForYes = "refusal-taken-for-yes", "core: orders";
     /// A saga forgets that it has ended.
     GoesOnAfterItsEnd = "goes-on-after-its-end", "core: sagas";
+    /// What follows on an answer is asked for although the saga is paused.
+    GoesOnWhilePaused = "goes-on-while-paused", "core: sagas";
+    /// An answer is late although time stands still.
+    FrozenTimePasses = "frozen-time-passes", "core: sagas";
+    /// Whoever waits at a hold is asked for when somebody looks.
+    HoldPassed = "hold-passed", "core: holds";
+    /// Whoever is let go from a hold does not hear it.
+    ReleaseUnheard = "release-unheard", "core: holds";
     /// A release that comes before its reservation leaves no trace.
     NoBarrier = "no-barrier", "barrier: products";
     /// Goods are said to be released, and stay reserved.
@@ -104,6 +112,10 @@ impl Plant {
             | Self::WakeIgnored
             | Self::RefusalTakenForYes
             | Self::GoesOnAfterItsEnd
+            | Self::GoesOnWhilePaused
+            | Self::FrozenTimePasses
+            | Self::HoldPassed
+            | Self::ReleaseUnheard
             | Self::NoBarrier
             | Self::ReleaseWithoutEffect
             | Self::ReleasedTwice

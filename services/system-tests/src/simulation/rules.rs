@@ -1,5 +1,6 @@
 //! The production rules, and where a bug can be planted around them. Without a plant they are what they are.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use eventstore::worker::Handler;
@@ -12,13 +13,14 @@ use products::handler::{
     HandleError as ProductsError, Input as ProductsInput, Output as ProductsOutput, ProductsHandler,
 };
 use saga::{
-    CompensationCause, Input as SagaInput, Lane, Outcome, Rejection, Saga, SagaEvent, StepPhase, UndoOutcome, Until,
-    pending,
+    CompensationCause, Input as SagaInput, Lane, Library, Outcome, Rejection, Saga, SagaEvent, StepPhase, UndoOutcome,
+    Until, pending,
 };
 use uuid::Uuid;
 
 use super::orders::Answer;
 use super::plants::Plant;
+use super::stillness;
 
 /// The rules of orders.
 pub struct OrdersRules {
@@ -28,6 +30,8 @@ pub struct OrdersRules {
     pub upgraded: Option<OrdersHandler>,
     /// Whether it is.
     pub is_upgraded: AtomicBool,
+    /// Every definition there is, for bugs that decide on their own.
+    pub every: Arc<Library<OrderProcess>>,
     /// The bug around them.
     pub plant: Option<Plant>,
 }
@@ -71,6 +75,22 @@ impl Handler for OrdersRules {
                     unit.record::<Saga<OrderProcess>>(*saga_id, &[event])?;
                 }
                 self.rules().handle(unit, input)
+            }
+            (Some(Plant::ReleaseUnheard), OrdersInput::Saga { input: SagaInput::Release { .. }, .. }) => Ok(None),
+            (Some(Plant::GoesOnWhilePaused), OrdersInput::Saga { saga_id, input: SagaInput::Reply { .. } }) => {
+                let answer = self.rules().handle(unit, input)?;
+                stillness::goes_on_while_paused(unit, &self.every, *saga_id)?;
+                Ok(answer)
+            }
+            (Some(Plant::HoldPassed), OrdersInput::Wake { saga_id }) => {
+                let answer = self.rules().handle(unit, input)?;
+                stillness::passes_its_hold(unit, &self.every, *saga_id)?;
+                Ok(answer)
+            }
+            (Some(Plant::FrozenTimePasses), OrdersInput::Wake { saga_id }) => {
+                let late = stillness::late_while_frozen(unit, *saga_id)?;
+                let late = late.map(|input| OrdersInput::Saga { saga_id: *saga_id, input });
+                self.rules().handle(unit, late.as_ref().unwrap_or(input))
             }
             (Some(_) | None, _) => self.rules().handle(unit, input),
         }
