@@ -4,6 +4,7 @@ mod cancel_order;
 mod holdings;
 mod place_order;
 mod process;
+pub mod steps;
 
 use std::time::Duration;
 

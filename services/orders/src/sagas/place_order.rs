@@ -1,7 +1,6 @@
-use saga::{Definition, DefinitionError, Facts, ask, local, retriable, saga};
+use saga::{Definition, DefinitionError, local, retriable, saga};
 
-use super::process::telling;
-use super::{Item, NOTIFICATION, OrderProcess, PAYMENT, PRODUCTS, Patience, Request, Telling, patient, stubborn};
+use super::{OrderProcess, Patience, steps};
 
 /// The saga that makes an order happen.
 pub const PLACE_ORDER: &str = "place-order";
@@ -24,60 +23,13 @@ pub const NOTIFY: &str = "notify";
 /// A programmer made a mistake here.
 pub fn place_order(patience: Patience) -> Result<Definition<OrderProcess>, DefinitionError> {
     saga(PLACE_ORDER, patience.version)
-        .compensatable(
-            RESERVE_INVENTORY,
-            ask(reserve).of(PRODUCTS).undo(release).within(patience.inventory).retry(patient()),
-        )
-        .compensatable(
-            AUTHORIZE_PAYMENT,
-            ask(authorize).of(PAYMENT).undo(void).within(patience.payment).retry(patient()),
-        )
+        .compensatable(RESERVE_INVENTORY, steps::reserve(patience))
+        .compensatable(AUTHORIZE_PAYMENT, steps::authorize(patience))
         .pivot(CONFIRM, local())
         .in_parallel([
-            retriable(CAPTURE_PAYMENT, ask(capture).of(PAYMENT).within(patience.payment).retry(stubborn())),
-            retriable(COMMIT_INVENTORY, ask(commit).of(PRODUCTS).within(patience.inventory).retry(stubborn())),
+            retriable(CAPTURE_PAYMENT, steps::capture(patience)),
+            retriable(COMMIT_INVENTORY, steps::commit(patience)),
         ])
-        .retriable(NOTIFY, ask(notify).of(NOTIFICATION).within(patience.notification).retry(stubborn()))
+        .retriable(NOTIFY, steps::notify(patience))
         .build()
-}
-
-fn reserve(facts: &Facts<'_, OrderProcess>) -> Request {
-    let order = facts.input();
-    let items = order.facts.lines.iter().map(|line| Item { product_id: line.product_id, quantity: line.quantity });
-    Request::ReserveInventory { order_id: order.order_id, reservation_id: order.reservation_id, items: items.collect() }
-}
-
-fn release(facts: &Facts<'_, OrderProcess>) -> Request {
-    let order = facts.input();
-    Request::ReleaseInventory { order_id: order.order_id, reservation_id: order.reservation_id }
-}
-
-fn authorize(facts: &Facts<'_, OrderProcess>) -> Request {
-    let order = facts.input();
-    Request::AuthorizePayment {
-        order_id: order.order_id,
-        payment_id: order.payment_id,
-        customer_id: order.facts.customer_id,
-        amount: order.facts.total,
-        payment_token: order.facts.payment_token.clone(),
-    }
-}
-
-fn void(facts: &Facts<'_, OrderProcess>) -> Request {
-    let order = facts.input();
-    Request::VoidPayment { order_id: order.order_id, payment_id: order.payment_id }
-}
-
-fn capture(facts: &Facts<'_, OrderProcess>) -> Request {
-    let order = facts.input();
-    Request::CapturePayment { order_id: order.order_id, payment_id: order.payment_id }
-}
-
-fn commit(facts: &Facts<'_, OrderProcess>) -> Request {
-    let order = facts.input();
-    Request::CommitInventory { order_id: order.order_id, reservation_id: order.reservation_id }
-}
-
-fn notify(facts: &Facts<'_, OrderProcess>) -> Request {
-    telling(facts.input(), Telling::Completed)
 }

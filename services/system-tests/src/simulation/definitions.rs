@@ -4,11 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ::orders::sagas::{
-    AUTHORIZE_PAYMENT, CAPTURE_PAYMENT, COMMIT_INVENTORY, CONFIRM, Item, NOTIFICATION, NOTIFY, NotifiedLine,
-    OrderFacts, OrderProcess, PAYMENT, PLACE_ORDER, PRODUCTS, Patience, RESERVE_INVENTORY, Request, SagasError,
-    Telling, cancel_order, place_order,
+    AUTHORIZE_PAYMENT, CAPTURE_PAYMENT, COMMIT_INVENTORY, CONFIRM, NOTIFY, OrderFacts, OrderProcess, PLACE_ORDER,
+    Patience, RESERVE_INVENTORY, SagasError, cancel_order, place_order, steps,
 };
-use saga::{Ask, Definition, DefinitionError, Facts, Library, RetryPolicy, ask, local, retriable, run, saga};
+use saga::{Ask, Definition, DefinitionError, Facts, Library, RetryPolicy, local, retriable, run, saga};
 
 /// The step that holds the goods, by a saga of its own.
 pub const GOODS: &str = "goods";
@@ -20,6 +19,10 @@ pub const LET_GOODS_GO: &str = "let-goods-go";
 pub const RELEASE_GOODS: &str = "release-goods";
 /// The version that sagas are migrated to.
 pub const UPGRADED: u32 = 2;
+
+/// How long whoever must not give up waits for an answer.
+const BRIEF: Duration = Duration::from_secs(8);
+const BRIEFLY: Patience = Patience { version: UPGRADED, inventory: BRIEF, payment: BRIEF, notification: BRIEF };
 
 /// Which sagas a run has.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -67,105 +70,48 @@ impl Libraries {
 
 /// One after the other what was done at the same time: who is in the middle of that cannot be migrated.
 fn upgraded() -> Result<Definition<OrderProcess>, DefinitionError> {
+    let patience = Patience::default();
     saga(PLACE_ORDER, UPGRADED)
-        .compensatable(RESERVE_INVENTORY, reserving())
-        .compensatable(AUTHORIZE_PAYMENT, authorizing())
+        .compensatable(RESERVE_INVENTORY, steps::reserve(patience))
+        .compensatable(AUTHORIZE_PAYMENT, steps::authorize(patience))
         .pivot(CONFIRM, local())
-        .retriable(CAPTURE_PAYMENT, stubborn(ask(capture).of(PAYMENT)))
-        .retriable(COMMIT_INVENTORY, stubborn(ask(commit).of(PRODUCTS)))
-        .retriable(NOTIFY, stubborn(ask(notify).of(NOTIFICATION)))
+        .retriable(CAPTURE_PAYMENT, steps::capture(BRIEFLY))
+        .retriable(COMMIT_INVENTORY, steps::commit(BRIEFLY))
+        .retriable(NOTIFY, steps::notify(BRIEFLY))
         .build()
 }
 
 fn family() -> Result<Definition<OrderProcess>, DefinitionError> {
     saga(PLACE_ORDER, UPGRADED + 1)
-        .compensatable(GOODS, stubborn(run("hold-goods", same)))
-        .compensatable(AUTHORIZE_PAYMENT, authorizing())
+        .compensatable(GOODS, child("hold-goods"))
+        .compensatable(AUTHORIZE_PAYMENT, steps::authorize(Patience::default()))
         .pivot(CONFIRM, local())
-        .retriable(SETTLE, stubborn(run("settle-order", same)))
-        .retriable(NOTIFY, stubborn(ask(notify).of(NOTIFICATION)))
+        .retriable(SETTLE, child("settle-order"))
+        .retriable(NOTIFY, steps::notify(BRIEFLY))
         .build()
 }
 
 fn hold_goods() -> Result<Definition<OrderProcess>, DefinitionError> {
-    saga("hold-goods", 1).cancelled_by(LET_GOODS_GO).compensatable(RESERVE_INVENTORY, reserving()).build()
+    let reserve = steps::reserve(Patience::default());
+    saga("hold-goods", 1).cancelled_by(LET_GOODS_GO).compensatable(RESERVE_INVENTORY, reserve).build()
 }
 
 fn let_goods_go() -> Result<Definition<OrderProcess>, DefinitionError> {
-    saga(LET_GOODS_GO, 1).retriable(RELEASE_GOODS, stubborn(ask(release).of(PRODUCTS))).build()
+    saga(LET_GOODS_GO, 1).retriable(RELEASE_GOODS, steps::release(BRIEFLY)).build()
 }
 
 fn settle() -> Result<Definition<OrderProcess>, DefinitionError> {
-    let capture = retriable(CAPTURE_PAYMENT, stubborn(ask(capture).of(PAYMENT)));
-    let commit = retriable(COMMIT_INVENTORY, stubborn(ask(commit).of(PRODUCTS)));
+    let capture = retriable(CAPTURE_PAYMENT, steps::capture(BRIEFLY));
+    let commit = retriable(COMMIT_INVENTORY, steps::commit(BRIEFLY));
     saga("settle-order", 1).in_parallel([capture, commit]).build()
 }
 
-fn reserving() -> Ask<OrderProcess> {
-    ask(reserve).of(PRODUCTS).undo(release).within(Duration::from_secs(5)).retry(patient())
-}
-
-fn authorizing() -> Ask<OrderProcess> {
-    ask(authorize).of(PAYMENT).undo(void).within(Duration::from_secs(10)).retry(patient())
-}
-
-fn patient() -> RetryPolicy {
-    RetryPolicy::new(6, Duration::from_millis(250), Duration::from_secs(10))
-}
-
-fn stubborn(ask: Ask<OrderProcess>) -> Ask<OrderProcess> {
-    ask.within(Duration::from_secs(8)).retry(RetryPolicy::new(60, Duration::from_millis(250), Duration::from_secs(300)))
+/// Another saga of the same order, and patience with it.
+fn child(definition: &'static str) -> Ask<OrderProcess> {
+    let policy = RetryPolicy::new(60, Duration::from_millis(250), Duration::from_secs(300));
+    run(definition, same).within(BRIEF).retry(policy)
 }
 
 fn same(facts: &Facts<'_, OrderProcess>) -> OrderFacts {
     facts.input().clone()
-}
-
-fn reserve(facts: &Facts<'_, OrderProcess>) -> Request {
-    let order = facts.input();
-    let items = order.facts.lines.iter().map(|line| Item { product_id: line.product_id, quantity: line.quantity });
-    Request::ReserveInventory { order_id: order.order_id, reservation_id: order.reservation_id, items: items.collect() }
-}
-
-fn release(facts: &Facts<'_, OrderProcess>) -> Request {
-    let order = facts.input();
-    Request::ReleaseInventory { order_id: order.order_id, reservation_id: order.reservation_id }
-}
-
-fn commit(facts: &Facts<'_, OrderProcess>) -> Request {
-    let order = facts.input();
-    Request::CommitInventory { order_id: order.order_id, reservation_id: order.reservation_id }
-}
-
-fn authorize(facts: &Facts<'_, OrderProcess>) -> Request {
-    let order = facts.input();
-    Request::AuthorizePayment {
-        order_id: order.order_id,
-        payment_id: order.payment_id,
-        customer_id: order.facts.customer_id,
-        amount: order.facts.total,
-        payment_token: order.facts.payment_token.clone(),
-    }
-}
-
-fn void(facts: &Facts<'_, OrderProcess>) -> Request {
-    let order = facts.input();
-    Request::VoidPayment { order_id: order.order_id, payment_id: order.payment_id }
-}
-
-fn capture(facts: &Facts<'_, OrderProcess>) -> Request {
-    let order = facts.input();
-    Request::CapturePayment { order_id: order.order_id, payment_id: order.payment_id }
-}
-
-fn notify(facts: &Facts<'_, OrderProcess>) -> Request {
-    let order = facts.input();
-    Request::Notify {
-        order_id: order.order_id,
-        telling: Telling::Completed,
-        customer_id: order.facts.customer_id,
-        email: order.facts.email.clone(),
-        lines: order.facts.lines.iter().map(NotifiedLine::from).collect(),
-        total: order.facts.total,
-    }
 }
