@@ -19,6 +19,10 @@ pub const MESSAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// A request may take this long.
 pub const REQUEST_DEADLINE: Duration = Duration::from_secs(15);
 const STREAMS_PER_CONNECTION_MAX: u32 = 1_024;
+/// A client may give up at once as many requests as it may have open: whoever gives up more before the server comes to
+/// them is cut off. A client remembers as many: answers to what it has forgotten, it takes for the server's mistakes, and
+/// cuts itself off.
+const RESETS_PER_CONNECTION_MAX: usize = 1_024;
 const HEADER_BYTES_MAX: u32 = 16 * 1024;
 const HEALTH_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -67,7 +71,7 @@ pub async fn serve(
         .max_concurrent_streams(STREAMS_PER_CONNECTION_MAX)
         .http2_max_header_list_size(HEADER_BYTES_MAX)
         .http2_keepalive_interval(Some(Duration::from_secs(20)))
-        .http2_max_pending_accept_reset_streams(Some(20))
+        .http2_max_pending_accept_reset_streams(Some(RESETS_PER_CONNECTION_MAX))
         .add_routes(routes.routes())
         .serve_with_incoming_shutdown(TcpIncoming::from(listener).with_nodelay(Some(true)), async move {
             ended.triggered().await;
@@ -113,6 +117,7 @@ pub fn channel(url: &str) -> Result<Channel, tonic::transport::Error> {
         .connect_timeout(Duration::from_secs(3))
         .tcp_nodelay(true)
         .http2_keep_alive_interval(Duration::from_secs(20))
+        .http2_max_concurrent_reset_streams(RESETS_PER_CONNECTION_MAX)
         .keep_alive_while_idle(true);
     Ok(endpoint.connect_lazy())
 }

@@ -13,6 +13,7 @@ use farmera::clients::Clients;
 use farmera_proto::orders::v1 as orders;
 use farmera_proto::orders::v1::order::State;
 use farmera_proto::products::v1 as products;
+use futures::{StreamExt as _, TryStreamExt as _, stream};
 use support::{catalogue, end_of, id, invariants_hold, order_of, place, stack};
 use tokio::time::timeout;
 
@@ -120,5 +121,33 @@ async fn stock_that_was_added_by_a_client_that_went_away_is_added_once() {
     .await;
     assert!(dropped > 0, "no request was dropped");
     assert_eq!(get().await, before + added.get());
+    stack.stop().await;
+}
+
+/// Begins to watch an order, and gives it up after so many looks or as soon as something was heard.
+async fn watch_for_a_while(clients: &Clients, order_id: &str, looks: usize) -> Result<(), tonic::Status> {
+    let (mut failed, request) = (Ok(()), orders::WatchOrderRequest { order_id: order_id.to_owned() });
+    let watching = async {
+        let heard = match clients.orders.clone().watch_order(request).await {
+            Ok(answer) => answer.into_inner().message().await.map(drop),
+            Err(status) => Err(status),
+        };
+        failed = heard;
+    };
+    poll_times(pin!(watching), looks).await;
+    failed
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_gives_up_one_watch_after_another_keeps_its_connection() {
+    const WATCHES: usize = 6_000;
+    let stack = stack().await;
+    let clients = &stack.clients;
+    let product = catalogue(clients).await.remove(0).id;
+    let order = place(clients, order_of(&product, 1, "tok_success")).await.unwrap();
+    assert_eq!(end_of(clients, &order.id).await.state(), State::Completed);
+    let watches = (0..WATCHES).map(|number| watch_for_a_while(clients, &order.id, number % 8));
+    let watched = stream::iter(watches).buffer_unordered(500).try_collect::<()>().await;
+    assert!(watched.is_ok(), "{watched:?}");
     stack.stop().await;
 }
