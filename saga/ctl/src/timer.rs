@@ -33,7 +33,7 @@ pub enum Command {
     },
     /// Move what is due.
     Shift(Shift),
-    /// Take the timer of a step away, or the saga's deadline.
+    /// Take the timer of a step away, or the saga's deadline. Such a step is parked: it waits for its answer, or for you.
     Cancel(AtStep),
     /// Let nothing become due until it is thawed.
     Freeze(Plain),

@@ -9,7 +9,7 @@ use chassis::problem::{self, Problem, Violations};
 use chassis::scan::LogScan;
 use chassis::shutdown::Shutdown;
 use chrono::{DateTime, Utc};
-use eventstore::{Aggregate as _, Category, Cursor, EventStore, Recorded, StreamId, TxId, Version};
+use eventstore::{Aggregate as _, Category, Cursor, EventStore, ReadError, Recorded, StreamId, TxId, Version};
 use farmera_proto::saga::v1 as pb;
 use farmera_proto::saga::v1::event_query_service_server::EventQueryService;
 use futures::{Stream, stream};
@@ -93,12 +93,10 @@ impl EventQueryService for Events {
             category.zip(stream_id).map(|(category, id)| (StreamId::new(category, id), request.version))
         } else {
             match violations.uuid("event_id", &request.event_id) {
-                Some(id) => self
-                    .scan
-                    .find(id, &CATEGORIES)
-                    .await
-                    .map_err(unreadable)?
-                    .map(|(stream, version)| (stream, version.get())),
+                Some(id) => {
+                    let found = self.scan.find(id, &CATEGORIES).await.map_err(not_found_in_time)?;
+                    found.map(|(stream, version)| (stream, version.get()))
+                }
                 None => None,
             }
         };
@@ -132,6 +130,18 @@ impl EventQueryService for Events {
         reading.left = if request.limit == 0 { u64::MAX } else { request.limit };
         let answers = stream::unfold(reading, |mut reading| async move { Some((reading.grep().await?, reading)) });
         Ok(Response::new(Box::pin(answers)))
+    }
+}
+
+/// An id that leads nowhere is looked for in the whole log, which may take longer than anybody waits.
+fn not_found_in_time(error: ReadError) -> Status {
+    match error {
+        ReadError::Unavailable(_) => problem::unavailable(
+            DOMAIN,
+            "no event has this id where the log was at the time that the id names, and the whole log could not be looked \
+             through in time; name the event by its stream and version",
+        ),
+        ReadError::Corrupt(_) => unreadable(error),
     }
 }
 
