@@ -5,7 +5,8 @@ use crate::problem::{DefinitionError, Problem, problems};
 use crate::prover::prove_shape;
 use crate::{Process, RetryPolicy, StepName};
 
-/// Moments that are tried out when a definition is built, for each choice of its conditional steps.
+/// Moments that are tried out when a definition is built, for each choice of its conditional steps; fewer when it has more
+/// than 16 steps, or more than eight choices.
 pub const PROVEN_STATES_MAX: usize = 2_000;
 
 /// Begins a definition. `name` follows the rules of step names; `version` counts from 1 and goes up with every change

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use chrono::{DateTime, Utc};
 use eventstore::Aggregate;
 
-use super::world::Turn;
+use super::world::{Steps, Turn};
 use super::{Decider, Rules};
 use crate::hold::HoldEvent;
 use crate::pending::{Until, Wanted};
@@ -34,7 +34,7 @@ pub(super) struct Sagas<'a, P: Process> {
     output: fn(&str) -> Option<P::Output>,
     /// Nothing is held, the first step is, the second is, and so on.
     holds: Vec<Holds>,
-    known: Vec<(Rc<Saga<P>>, u16)>,
+    known: Vec<(Rc<Saga<P>>, Steps)>,
     numbers: HashMap<String, u32>,
     followed: Known<P>,
 }
@@ -66,7 +66,7 @@ impl<'a, P: Process> Sagas<'a, P> {
     }
 
     /// The steps that it may still come to, a bit for each: to take them, or to undo them.
-    pub(super) fn comes_to(&self, number: u32) -> u16 {
+    pub(super) fn comes_to(&self, number: u32) -> Steps {
         self.known.get(number as usize).map_or(0, |(_, comes_to)| *comes_to)
     }
 
@@ -156,7 +156,7 @@ impl<'a, P: Process> Sagas<'a, P> {
     }
 }
 
-fn comes_to<P: Process>(definition: &Definition<P>, saga: &Saga<P>) -> u16 {
+fn comes_to<P: Process>(definition: &Definition<P>, saga: &Saga<P>) -> Steps {
     let views = saga.steps();
     let phase = |index: usize| views.get(index).map(|view| view.phase);
     let no_return = definition.no_return();

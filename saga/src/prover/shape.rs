@@ -1,5 +1,6 @@
 //! What is proven of a definition before anybody knows what its sagas are about: its shape.
 
+use super::world::{STEPS_MAX, Steps};
 use super::{Prover, Unsound};
 use crate::definition::{Action, Ask, ChildOf, Condition, Definition, Step};
 use crate::{Facts, Process};
@@ -9,13 +10,18 @@ use crate::{Facts, Process};
 struct Shape;
 
 impl Process for Shape {
-    type Input = u16;
+    type Input = Steps;
     type Request = ();
     type Output = ();
 }
 
 /// More conditional steps than these are all taken, none of them, or all but one.
 const COMBINED_MAX: usize = 3;
+
+/// Up to so many steps, and so many choices of conditional ones, each choice has all the moments that are allowed. What is
+/// larger has less of them: it takes no longer to build.
+const WHOLE_STEPS_MAX: usize = 16;
+const WHOLE_CHOICES_MAX: usize = 1 << COMBINED_MAX;
 
 /// Proves the shape of `definition`, as far as `states_max` moments of it go. What is beyond them is left to
 /// [`Prover`]: nearest first is tried first, so what is wrong with a few steps is found.
@@ -24,7 +30,10 @@ const COMBINED_MAX: usize = 3;
 /// The shortest story that breaks a promise.
 pub(crate) fn prove_shape<P: Process>(definition: &Definition<P>, states_max: usize) -> Result<(), Unsound> {
     let shape = shape(definition);
-    for taken in combinations(&shape) {
+    let choices = combinations(&shape);
+    let size = shape.steps().len().max(WHOLE_STEPS_MAX) * choices.len().max(WHOLE_CHOICES_MAX);
+    let states_max = states_max * WHOLE_STEPS_MAX * WHOLE_CHOICES_MAX / size;
+    for taken in choices {
         match Prover::new(&shape, taken).without_operators().states_max(states_max).prove() {
             Ok(_) | Err(Unsound::TooLarge { .. }) => {}
             Err(unsound @ (Unsound::NoUndo { .. } | Unsound::Counterexample { .. })) => return Err(unsound),
@@ -33,18 +42,18 @@ pub(crate) fn prove_shape<P: Process>(definition: &Definition<P>, states_max: us
     Ok(())
 }
 
-fn combinations(shape: &Definition<Shape>) -> Vec<u16> {
+fn combinations(shape: &Definition<Shape>) -> Vec<Steps> {
     let conditional = shape.steps().iter().enumerate().filter(|(_, step)| step.ask().is_some_and(Ask::is_conditional));
-    let bits: Vec<u16> = conditional.map(|(index, _)| bit(index)).collect();
+    let bits: Vec<Steps> = conditional.map(|(index, _)| bit(index)).collect();
     if bits.len() <= COMBINED_MAX {
         let of = |chosen: usize| bits.iter().enumerate().filter(move |(place, _)| chosen & (1 << place) != 0);
         return (0..1 << bits.len()).map(|chosen: usize| of(chosen).map(|(_, bit)| bit).sum()).collect();
     }
-    [u16::MAX, 0].into_iter().chain(bits.iter().map(|bit| !bit)).collect()
+    [Steps::MAX, 0].into_iter().chain(bits.iter().map(|bit| !bit)).collect()
 }
 
-fn bit(index: usize) -> u16 {
-    u32::try_from(index).ok().and_then(|index| 1_u16.checked_shl(index)).unwrap_or(0)
+fn bit(index: usize) -> Steps {
+    u32::try_from(index).ok().and_then(|index| (1 as Steps).checked_shl(index)).unwrap_or(0)
 }
 
 fn shape<P: Process>(definition: &Definition<P>) -> Definition<Shape> {
@@ -68,7 +77,7 @@ fn shape<P: Process>(definition: &Definition<P>) -> Definition<Shape> {
 
 fn word(_: &Facts<'_, Shape>) {}
 
-fn same(facts: &Facts<'_, Shape>) -> u16 {
+fn same(facts: &Facts<'_, Shape>) -> Steps {
     *facts.input()
 }
 
@@ -76,22 +85,14 @@ fn is_taken<const INDEX: usize>(facts: &Facts<'_, Shape>) -> bool {
     facts.input() & bit(INDEX) != 0
 }
 
+macro_rules! conditions {
+    ($($index:literal)+) => { [$(is_taken::<$index>,)+] };
+}
+
 /// Conditions are plain functions: one for each place.
-const CONDITIONS: [Condition<Shape>; super::world::STEPS_MAX] = [
-    is_taken::<0>,
-    is_taken::<1>,
-    is_taken::<2>,
-    is_taken::<3>,
-    is_taken::<4>,
-    is_taken::<5>,
-    is_taken::<6>,
-    is_taken::<7>,
-    is_taken::<8>,
-    is_taken::<9>,
-    is_taken::<10>,
-    is_taken::<11>,
-    is_taken::<12>,
-    is_taken::<13>,
-    is_taken::<14>,
-    is_taken::<15>,
+const CONDITIONS: [Condition<Shape>; STEPS_MAX] = conditions![
+    0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15
+    16 17 18 19 20 21 22 23 24 25 26 27 28 29 30 31
+    32 33 34 35 36 37 38 39 40 41 42 43 44 45 46 47
+    48 49 50 51 52 53 54 55 56 57 58 59 60 61 62 63
 ];

@@ -18,6 +18,10 @@ fn free(_: &Facts<'_, Trip>) -> String {
     "free".to_owned()
 }
 
+fn large(facts: &Facts<'_, Trip>) -> bool {
+    *facts.input() > 100
+}
+
 fn trip() -> Definition<Trip> {
     crate::saga("trip", 1)
         .compensatable("seat", ask(book).undo(free))
@@ -313,6 +317,22 @@ fn the_shape_of_an_unsound_definition_is_refused_without_knowing_what_it_is_abou
     assert!(told.starts_with("saga unsound v1 cannot be: whoever is compensated has nothing done -- is not kept:\n"));
     assert!(told.contains("\n  the saga is started: SagaStarted, StepRequested capture\n"), "{told}");
     assert!(told.ends_with("SagaCompensated"), "{told}");
+}
+
+#[test]
+fn a_definition_of_as_many_steps_as_there_may_be_is_refused_like_a_short_one() {
+    let begins = [
+        ("capture", Kind::Retriable, ask(book)),
+        ("reserve", Kind::Compensatable, ask(book).undo(free).only_if(large)),
+    ];
+    let name = |number: usize| -> &'static str { format!("step-{number}").leak() };
+    let goes_on = (begins.len()..world::STEPS_MAX).map(|number| (name(number), Kind::Retriable, ask(book)));
+    let steps: Vec<_> = begins.into_iter().chain(goes_on).collect();
+    assert_eq!(steps.len(), Definition::<Trip>::STEPS_MAX);
+    let refused = prove_shape(&unsound(&steps), crate::PROVEN_STATES_MAX).unwrap_err();
+    let Unsound::Counterexample { promise, story } = refused else { panic!("{refused}") };
+    assert_eq!(promise, "whoever is compensated has nothing done");
+    assert!(story.len() < 10, "{story:#?}");
 }
 
 #[test]

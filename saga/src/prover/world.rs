@@ -60,11 +60,14 @@ pub(super) enum Turn {
     Crash,
 }
 
-/// The most steps of a definition that is tried out.
-pub(super) const STEPS_MAX: usize = 16;
+/// The most steps of a definition that is tried out: all that a definition may have.
+pub(super) const STEPS_MAX: usize = 64;
+
+/// Some steps of a definition, a bit for each.
+pub(super) type Steps = u64;
 
 /// The world at one moment. Messages are sets: whatever was sent may come, may come again, and may not come.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(super) struct Moment {
     /// What is stored.
     pub(super) saga: u32,
@@ -85,6 +88,12 @@ const UNDONE: u8 = 128;
 
 impl Side {
     const ALL: [Self; 5] = [Self::Untouched, Self::Done, Self::Refused, Self::Undone, Self::Barred];
+}
+
+impl Default for Moment {
+    fn default() -> Self {
+        Self { saga: 0, believed: [0; 2], held: 0, steps: [0; STEPS_MAX] }
+    }
 }
 
 impl Moment {
@@ -137,7 +146,7 @@ impl Moment {
     }
 
     /// Everything that may happen to participants now.
-    pub(super) fn elsewhere<P: Process>(self, rules: &Rules<'_, P>, comes_to: u16) -> Vec<(Turn, Self)> {
+    pub(super) fn elsewhere<P: Process>(self, rules: &Rules<'_, P>, comes_to: Steps) -> Vec<(Turn, Self)> {
         let steps = rules.definition.steps().len();
         let mut moments = Vec::new();
         if rules.has_operators {
@@ -171,7 +180,7 @@ impl Moment {
 
     /// One step is held at a time, of those that the saga may come to: what is true of one hold is true of a
     /// participant's, which is some of them.
-    fn holds(self, steps: usize, comes_to: u16) -> Vec<(Turn, Self)> {
+    fn holds(self, steps: usize, comes_to: Steps) -> Vec<(Turn, Self)> {
         if self.held != 0 {
             return vec![(Turn::HoldOver, self.with_hold(0))];
         }
@@ -186,7 +195,7 @@ impl Moment {
 
     /// The same, without what makes no difference any more: a hold that the saga does not come to. When it is over it
     /// listens to nobody, so no answer matters.
-    pub(super) fn plain(mut self, comes_to: u16, is_over: bool) -> Self {
+    pub(super) fn plain(mut self, comes_to: Steps, is_over: bool) -> Self {
         if self.held != 0 && comes_to & (1 << (self.held - 1)) == 0 {
             self.held = 0;
         }
