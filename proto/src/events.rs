@@ -44,8 +44,6 @@ events! {
         PaymentRefundRequested "payment_refund_requested"
         NotificationRequested "notification_requested"
         OrderPlaced "order_placed"
-        OrderProductsReserved "order_products_reserved"
-        OrderConfirmed "order_confirmed"
         OrderCompleted "order_completed"
         OrderFailed "order_failed"
         OrderCancelled "order_cancelled"

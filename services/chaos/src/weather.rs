@@ -220,7 +220,7 @@ fn strike(servers: &Servers, what: Befalls, draw: u64, copy: &std::path::Path, r
         Befalls::Rollback => servers.restore_nats_store(copy).is_ok(),
         Befalls::Flip => {
             let mut streams = STREAMS.iter().cycle().skip(usize::try_from(draw % 4).unwrap_or(0)).take(STREAMS.len());
-            streams.any(|(stream, _)| servers.flip_nats_byte(stream, draw >> 8).is_ok())
+            streams.any(|(stream, ..)| servers.flip_nats_byte(stream, draw >> 8).is_ok())
         }
         Befalls::Deletion => false,
     };

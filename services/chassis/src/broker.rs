@@ -13,19 +13,18 @@ use crate::health::Component;
 /// The oldest server that does not skip messages after its store was rolled back (nats-server #6600).
 const SERVER_VERSION_MIN: (u64, u64) = (2, 14);
 
-/// One stream per service that has something to tell.
-pub const STREAMS: [(&str, &str); 4] = [
-    ("FARMERA_ORDERS", "farmera.orders.>"),
-    ("FARMERA_PRODUCTS", "farmera.products.>"),
-    ("FARMERA_PAYMENT", "farmera.payment.>"),
-    ("FARMERA_NOTIFICATION", "farmera.notification.>"),
+/// One stream per service that has something to tell: its name, its subjects, and who publishes to it.
+pub const STREAMS: [(&str, &str, &str); 4] = [
+    ("FARMERA_ORDERS", "farmera.orders.>", "/farmera/orders"),
+    ("FARMERA_PRODUCTS", "farmera.products.>", "/farmera/products"),
+    ("FARMERA_PAYMENT", "farmera.payment.>", "/farmera/payment"),
+    ("FARMERA_NOTIFICATION", "farmera.notification.>", "/farmera/notification"),
 ];
 
 /// Who publishes to a stream, as a CloudEvents source: `/farmera/orders`. `None` for a stream that is not declared.
 #[must_use]
-pub fn source_of(stream: &str) -> Option<String> {
-    let (_, subjects) = STREAMS.iter().find(|(declared, _)| *declared == stream)?;
-    Some(format!("/{}", subjects.trim_end_matches(".>").replace('.', "/")))
+pub fn source_of(stream: &str) -> Option<&'static str> {
+    STREAMS.iter().find(|(declared, ..)| *declared == stream).map(|(.., source)| *source)
 }
 
 /// How long a message can be asked for again. What is older is in the event stores.
@@ -149,7 +148,7 @@ fn note(component: &Component, event: &Event) {
 }
 
 fn declared(name: &str) -> Option<stream::Config> {
-    let (name, subjects) = STREAMS.iter().find(|(declared, _)| *declared == name)?;
+    let (name, subjects, _) = STREAMS.iter().find(|(declared, ..)| *declared == name)?;
     Some(stream::Config {
         name: (*name).to_owned(),
         subjects: vec![(*subjects).to_owned()],

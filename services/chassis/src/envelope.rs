@@ -1,14 +1,21 @@
-//! How a message looks on the wire: CloudEvents 1.0, NATS binary binding.
+//! How a message looks on the wire: CloudEvents 1.0 in structured mode.
 //!
-//! Every attribute is a `ce-…` header, the body is the proto3 JSON of a message from the contracts. The sources:
-//! CloudEvents core 1.0.2, its NATS protocol binding 3.1, and the extensions for correlation and sequence.
+//! The body is a CloudEvent in JSON whose data is the proto3 JSON of a message from the contracts; beside it travels a
+//! header that says so, and the broker's own. Messages in binary mode, every attribute a `ce-…` header, are read as
+//! well ([`Attributes`]). The sources: CloudEvents core 1.0.2, its JSON format, its NATS protocol binding 3.1, and the
+//! extensions for correlation, sequence and tracing. Why the body: decision 0030.
 
-use async_nats::{HeaderMap, HeaderName, HeaderValue};
+mod attributes;
+
+use async_nats::HeaderMap;
 use bytes::Bytes;
 use chrono::{DateTime, SecondsFormat, Utc};
 use eventstore::{Actor, Cause, Recorded, ToldEvent, TraceContext, Version};
 use farmera_proto::events::Event;
 use uuid::Uuid;
+
+pub use self::attributes::Attributes;
+use self::attributes::{CONTENT_TYPE, STRUCTURED, Written};
 
 /// What a service tells others about one of its events. Made by a pure function in the service's `messages.rs`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,9 +42,9 @@ impl Outgoing {
 pub struct Sealed {
     /// Where to.
     pub subject: &'static str,
-    /// The attributes.
+    /// What the body is, and the broker's id for it.
     pub headers: HeaderMap,
-    /// The body.
+    /// Attributes and data.
     pub body: Vec<u8>,
 }
 
@@ -54,33 +61,39 @@ pub struct Incoming {
     pub correlation: Uuid,
     /// The message it answers.
     pub causation: Uuid,
-    /// The question that it asks or answers ([`REQUEST_ID`]), where it does.
+    /// The question that it asks or answers, where it does ([`Attributes::request`]).
     pub request: Option<Uuid>,
     /// The trace, if there is one.
     pub trace: Option<TraceContext>,
     /// The service that published it: `/farmera/orders`.
     pub source: String,
-    /// The body.
+    /// The data: proto3 JSON.
     pub body: Bytes,
 }
 
 /// Why a message is no message of ours. It will not get better by trying again.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum EnvelopeError {
-    /// A header is missing.
-    #[error("header {0} is missing")]
+    /// The body says that it is a CloudEvent in JSON.
+    #[error("the body is no CloudEvent: {reason}")]
+    Unreadable {
+        /// What the decoder said.
+        reason: String,
+    },
+    /// An attribute is missing.
+    #[error("attribute {0} is missing")]
     Missing(&'static str),
-    /// A header makes no sense.
-    #[error("header {name} is {found:?}: expected {expected}")]
+    /// An attribute makes no sense.
+    #[error("attribute {name} is {found:?}: expected {expected}")]
     Malformed {
-        /// The header.
+        /// The attribute.
         name: &'static str,
         /// What it holds.
         found: String,
         /// What it should hold.
         expected: &'static str,
     },
-    /// The body is not what the headers say.
+    /// The data is not what the attributes say.
     #[error("the body is no {expected}: {reason}")]
     Body {
         /// The message's type.
@@ -111,26 +124,33 @@ impl Incoming {
     /// # Errors
     /// [`EnvelopeError`]: the message is to be parked.
     pub fn open(subject: &str, headers: &HeaderMap, body: &Bytes) -> Result<Self, EnvelopeError> {
-        let text = |name: &'static str| attribute(headers, name).map(str::to_owned);
-        let required = |name: &'static str| text(name).ok_or(EnvelopeError::Missing(name));
-        let uuid = |name: &'static str| -> Result<Uuid, EnvelopeError> {
-            let found = required(name)?;
-            found.parse().map_err(|_| EnvelopeError::Malformed { name, found, expected: "a UUID" })
+        Self::check(subject, &Attributes::of(Some(headers), body)?, body)
+    }
+
+    /// A message that says this of itself; `body` is what `said` was read from.
+    pub(crate) fn check(subject: &str, said: &Attributes<'_>, body: &Bytes) -> Result<Self, EnvelopeError> {
+        let uuid = |name: &'static str, found: Option<&str>| -> Result<Uuid, EnvelopeError> {
+            let found = found.ok_or(EnvelopeError::Missing(name))?;
+            let expected = "a UUID";
+            found.parse().map_err(|_| EnvelopeError::Malformed { name, found: found.to_owned(), expected })
         };
-        let version = required("ce-specversion")?;
+        let text =
+            |name: &'static str, found: Option<&str>| found.map(str::to_owned).ok_or(EnvelopeError::Missing(name));
+        let version = text("specversion", said.spec_version)?;
         if version != "1.0" {
-            return Err(EnvelopeError::Malformed { name: "ce-specversion", found: version, expected: "1.0" });
+            return Err(EnvelopeError::Malformed { name: "specversion", found: version, expected: "1.0" });
         }
         Ok(Self {
             subject: subject.to_owned(),
-            message_type: required("ce-type")?,
-            id: uuid("ce-id")?,
-            correlation: uuid("ce-correlationid")?,
-            causation: uuid("ce-causationid")?,
-            request: text(REQUEST_ID).and_then(|request| request.parse().ok()),
-            trace: text("traceparent").map(TraceContext),
-            source: required("ce-source")?,
-            body: body.clone(),
+            message_type: text("type", said.message_type)?,
+            id: uuid("id", said.id)?,
+            correlation: uuid("correlationid", said.correlation)?,
+            causation: uuid("causationid", said.causation)?,
+            request: said.request.and_then(|request| request.parse().ok()),
+            trace: said.trace.map(|trace| TraceContext(trace.to_owned())),
+            source: text("source", said.source)?,
+            // Of an absent data nothing can be shared.
+            body: if said.data.is_empty() { Bytes::new() } else { body.slice_ref(said.data) },
         })
     }
 }
@@ -166,23 +186,6 @@ impl Stamp {
     }
 }
 
-/// What the header `name` holds. A message has a dozen of them and is looked at several times: a name that is known to
-/// the compiler is neither checked nor copied for it.
-#[must_use]
-pub fn attribute<'h>(headers: &'h HeaderMap, name: &'static str) -> Option<&'h str> {
-    headers.get(HeaderName::from_static(name)).map(HeaderValue::as_str)
-}
-
-/// The attribute that names the history of the publisher's store.
-pub const STORE_EPOCH: &str = "ce-storeepoch";
-/// The attribute that holds the version of the event in its stream.
-pub const SEQUENCE: &str = "ce-sequence";
-
-/// The attribute that names a saga's question: the same in every attempt to ask it, and in every answer to it. Each
-/// message has its own `ce-id` and its own id for the broker all the same, or the broker would take an attempt for a
-/// duplicate of the one before. Absent in news.
-pub const REQUEST_ID: &str = "ce-requestid";
-
 /// The question that a message of this type asks or answers for a saga; `None` when it is news.
 #[must_use]
 pub fn request_id(saga: Uuid, message_type: &str) -> Option<Uuid> {
@@ -193,23 +196,23 @@ pub fn request_id(saga: Uuid, message_type: &str) -> Option<Uuid> {
 #[must_use]
 pub fn seal(source: &str, outgoing: Outgoing, event: &Recorded, stamp: Stamp) -> Sealed {
     let id = event.id.0;
-    let subject = format!("{}/{}", event.stream.category, event.stream.id);
-    let mut headers = attributes(source, &outgoing, id, event.time, &event.cause, &subject);
-    headers.insert(HeaderName::from_static(SEQUENCE), format!("{:020}", event.version.get()));
-    headers.insert(HeaderName::from_static(STORE_EPOCH), id_text(stamp.store_epoch));
-    headers.insert(async_nats::header::NATS_MESSAGE_ID, stamp.message_id(id));
-    Sealed { subject: outgoing.subject, headers, body: outgoing.body }
+    let subject = [event.stream.category.as_str(), "/", &id_text(event.stream.id)].concat();
+    let written = Written {
+        sequence: Some(format!("{:020}", event.version.get())),
+        storeepoch: Some(stamp.store_epoch),
+        ..written(source, &outgoing, id, event.time, &event.cause, &subject)
+    };
+    sealed(&outgoing, &written, stamp.message_id(id))
 }
 
 /// The event that a message tells of and the store's history it belongs to, as its attributes name them; `None` for an
 /// answer that was given once more, and for what is no message of ours.
 #[must_use]
-pub fn told_event(headers: &HeaderMap) -> Option<(ToldEvent, Option<Uuid>)> {
-    let text = |name: &'static str| attribute(headers, name);
-    let (category, stream) = text("ce-subject")?.split_once('/')?;
-    let version = Version::new(text(SEQUENCE)?.parse().ok()?);
-    let (stream, id) = (stream.parse().ok()?, text("ce-id")?.parse().ok()?);
-    let epoch = text(STORE_EPOCH).and_then(|epoch| epoch.parse().ok());
+pub fn told_event(said: &Attributes<'_>) -> Option<(ToldEvent, Option<Uuid>)> {
+    let (category, stream) = said.about?.split_once('/')?;
+    let version = Version::new(said.sequence?.parse().ok()?);
+    let (stream, id) = (stream.parse().ok()?, said.id?.parse().ok()?);
+    let epoch = said.store_epoch.and_then(|epoch| epoch.parse().ok());
     Some((ToldEvent { category: category.to_owned(), stream, version, id }, epoch))
 }
 
@@ -232,9 +235,7 @@ pub(crate) fn broker_epoch(headers: &HeaderMap, event: Uuid) -> Option<u32> {
 #[must_use]
 pub fn seal_repeat(source: &str, outgoing: Outgoing, subject: &str, now: DateTime<Utc>, cause: &Cause) -> Sealed {
     let id = eventstore::derived_id(cause.causation, outgoing.message_type);
-    let mut headers = attributes(source, &outgoing, id, now, cause, subject);
-    headers.insert(async_nats::header::NATS_MESSAGE_ID, id_text(id));
-    Sealed { subject: outgoing.subject, headers, body: outgoing.body }
+    sealed(&outgoing, &written(source, &outgoing, id, now, cause, subject), id_text(id))
 }
 
 /// An id as text. A message has half a dozen of them: they are not written through the machinery for any format.
@@ -242,31 +243,36 @@ fn id_text(id: Uuid) -> String {
     id.hyphenated().encode_lower(&mut Uuid::encode_buffer()).to_owned()
 }
 
-fn attributes(
-    source: &str,
+fn written<'s>(
+    source: &'s str,
     outgoing: &Outgoing,
     id: Uuid,
     time: DateTime<Utc>,
-    cause: &Cause,
-    subject: &str,
-) -> HeaderMap {
+    cause: &'s Cause,
+    subject: &'s str,
+) -> Written<'s> {
+    Written {
+        specversion: "1.0",
+        id,
+        source,
+        message_type: outgoing.message_type,
+        subject,
+        time: time.to_rfc3339_opts(SecondsFormat::Micros, true),
+        datacontenttype: "application/json",
+        correlationid: cause.correlation,
+        causationid: cause.causation,
+        requestid: request_id(cause.correlation, outgoing.message_type),
+        traceparent: cause.trace.as_ref().map(|trace| trace.0.as_str()),
+        sequence: None,
+        storeepoch: None,
+    }
+}
+
+fn sealed(outgoing: &Outgoing, written: &Written<'_>, message_id: String) -> Sealed {
     let mut headers = HeaderMap::new();
-    headers.insert(HeaderName::from_static("ce-specversion"), "1.0");
-    headers.insert(HeaderName::from_static("ce-id"), id_text(id));
-    headers.insert(HeaderName::from_static("ce-source"), source);
-    headers.insert(HeaderName::from_static("ce-type"), outgoing.message_type);
-    headers.insert(HeaderName::from_static("ce-subject"), subject);
-    headers.insert(HeaderName::from_static("ce-time"), time.to_rfc3339_opts(SecondsFormat::Micros, true));
-    headers.insert(HeaderName::from_static("ce-datacontenttype"), "application/json");
-    headers.insert(HeaderName::from_static("ce-correlationid"), id_text(cause.correlation));
-    headers.insert(HeaderName::from_static("ce-causationid"), id_text(cause.causation));
-    if let Some(request) = request_id(cause.correlation, outgoing.message_type) {
-        headers.insert(HeaderName::from_static(REQUEST_ID), id_text(request));
-    }
-    if let Some(trace) = &cause.trace {
-        headers.insert(HeaderName::from_static("traceparent"), trace.0.as_str());
-    }
-    headers
+    headers.insert(CONTENT_TYPE, STRUCTURED);
+    headers.insert(async_nats::header::NATS_MESSAGE_ID, message_id);
+    Sealed { subject: outgoing.subject, headers, body: written.around(&outgoing.body) }
 }
 
 #[cfg(test)]
@@ -300,6 +306,40 @@ mod tests {
     }
 
     #[test]
+    fn a_sealed_message_is_a_cloud_event_whose_every_attribute_stands_in_its_body() {
+        let recorded = Recorded {
+            cursor: eventstore::Cursor::START,
+            id: eventstore::EventId(Uuid::from_u128(7)),
+            stream: eventstore::StreamId::new(eventstore::Category::new("order"), Uuid::from_u128(3)),
+            version: Version::new(4),
+            type_name: "OrderPlaced".into(),
+            schema_version: 1,
+            payload: "{}".into(),
+            time: DateTime::UNIX_EPOCH,
+            cause: cause(),
+            digest: None,
+        };
+        let stamp = Stamp { store_epoch: Uuid::from_u128(8), broker_epoch: 2 };
+        let sealed = seal("/farmera/orders", outgoing(), &recorded, stamp);
+        assert_eq!(
+            String::from_utf8(sealed.body).unwrap(),
+            concat!(
+                r#"{"specversion":"1.0","id":"00000000-0000-0000-0000-000000000007","source":"/farmera/orders","#,
+                r#""type":"farmera.orders.v1.OrderPlaced","subject":"order/00000000-0000-0000-0000-000000000003","#,
+                r#""time":"1970-01-01T00:00:00.000000Z","datacontenttype":"application/json","#,
+                r#""correlationid":"00000000-0000-0000-0000-000000000001","#,
+                r#""causationid":"00000000-0000-0000-0000-000000000002","#,
+                r#""traceparent":"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01","#,
+                r#""sequence":"00000000000000000004","storeepoch":"00000000-0000-0000-0000-000000000008","data":{}}"#,
+            )
+        );
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, "application/cloudevents+json");
+        headers.insert(async_nats::header::NATS_MESSAGE_ID, "00000000-0000-0000-0000-000000000007.2");
+        assert_eq!(sealed.headers, headers);
+    }
+
+    #[test]
     fn a_broker_that_lost_something_is_given_other_message_ids_and_receivers_the_same_ones() {
         let id = Uuid::from_u128(7);
         let stamp = |broker_epoch| Stamp { store_epoch: Uuid::from_u128(8), broker_epoch };
@@ -317,7 +357,8 @@ mod tests {
     #[test]
     fn an_answer_that_is_given_again_names_no_event() {
         let sealed = seal_repeat("/farmera/orders", outgoing(), "order/1", DateTime::default(), &cause());
-        assert_eq!(told_event(&sealed.headers), None);
+        let said = Attributes::of(Some(&sealed.headers), &sealed.body).unwrap();
+        assert_eq!(told_event(&said), None);
     }
 
     #[test]
@@ -325,8 +366,9 @@ mod tests {
         let named = |message_type: &'static str, causation: u128| {
             let cause = Cause { causation: Uuid::from_u128(causation), ..cause() };
             let outgoing = Outgoing { message_type, ..outgoing() };
-            let headers = seal_repeat("/farmera/orders", outgoing, "order/1", DateTime::default(), &cause).headers;
-            headers.get(REQUEST_ID).map(|request| request.as_str().to_owned())
+            let sealed = seal_repeat("/farmera/orders", outgoing, "order/1", DateTime::default(), &cause);
+            let said = Attributes::of(Some(&sealed.headers), &sealed.body).unwrap();
+            said.request.map(ToOwned::to_owned)
         };
         let question = named("farmera.orders.v1.PaymentCaptureRequested", 2);
         assert!(question.is_some());
@@ -344,11 +386,11 @@ mod tests {
     #[test]
     fn a_message_without_our_headers_is_refused_by_name() {
         let mut headers = HeaderMap::new();
-        assert_eq!(Incoming::open("x", &headers, &Bytes::new()).unwrap_err(), EnvelopeError::Missing("ce-specversion"));
+        assert_eq!(Incoming::open("x", &headers, &Bytes::new()).unwrap_err(), EnvelopeError::Missing("specversion"));
         headers.insert("ce-specversion", "1.0");
         headers.insert("ce-type", "t");
         headers.insert("ce-id", "seven");
         let error = Incoming::open("x", &headers, &Bytes::new()).unwrap_err();
-        assert_eq!(error.to_string(), "header ce-id is \"seven\": expected a UUID");
+        assert_eq!(error.to_string(), "attribute id is \"seven\": expected a UUID");
     }
 }

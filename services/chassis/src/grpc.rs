@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use futures::StreamExt as _;
 use tokio::net::TcpListener;
 use tonic::service::RoutesBuilder;
 use tonic::transport::server::TcpIncoming;
@@ -11,6 +12,7 @@ use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 use tracing::error;
 
+use crate::gathered::Gathered;
 use crate::health::Health;
 use crate::shutdown::Shutdown;
 
@@ -67,15 +69,14 @@ pub async fn serve(
         Err(failed) => error!(error = &failed as &dyn std::error::Error, "no gRPC reflection"),
     }
     let mut ended = shutdown.clone();
+    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true)).map(|came| came.map(Gathered::new));
     let served = Server::builder()
         .max_concurrent_streams(STREAMS_PER_CONNECTION_MAX)
         .http2_max_header_list_size(HEADER_BYTES_MAX)
         .http2_keepalive_interval(Some(Duration::from_secs(20)))
         .http2_max_pending_accept_reset_streams(Some(RESETS_PER_CONNECTION_MAX))
         .add_routes(routes.routes())
-        .serve_with_incoming_shutdown(TcpIncoming::from(listener).with_nodelay(Some(true)), async move {
-            ended.triggered().await;
-        });
+        .serve_with_incoming_shutdown(incoming, async move { ended.triggered().await });
     tokio::select! {
         served = served => if let Err(failed) = served {
             error!(error = &failed as &dyn std::error::Error, "the gRPC server stopped");

@@ -24,6 +24,7 @@ pub mod config;
 pub mod correlation;
 pub mod database;
 pub mod envelope;
+mod gathered;
 pub mod grpc;
 pub mod health;
 pub mod held_back;

@@ -209,8 +209,8 @@ async fn what_a_stranger_publishes_blocks_nobody_and_is_kept_for_an_operator() {
     world.keeps(6).await;
     let reasons: Vec<String> = world.letters().await.into_iter().map(|stored| stored.letter.reason).collect();
     for expected in [
-        "header ce-specversion is missing",
-        "header ce-id is \"seven\": expected a UUID",
+        "attribute specversion is missing",
+        "attribute id is \"seven\": expected a UUID",
         "it says that it is from \"/stranger\": FARMERA_ORDERS does not publish for others",
         "its type is \"farmera.orders.v1.OrderCancelled\": on farmera.orders.order_placed only farmera.orders.v1.OrderPlaced travels",
         "nobody can digest this",

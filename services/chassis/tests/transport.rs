@@ -91,10 +91,13 @@ async fn a_message_of_an_event_that_the_log_does_not_have_is_seen() {
     quiet(&world, 10).await;
     let jetstream = async_nats::jetstream::new(async_nats::connect(world.servers.nats_url()).await.unwrap());
     let stream = jetstream.get_stream(STREAM).await.unwrap();
-    let mut headers = stream.get_raw_message(1).await.unwrap().headers;
-    headers.insert("ce-id", Uuids.next_id().to_string());
+    let message = stream.get_raw_message(1).await.unwrap();
+    let (mut headers, mut body) =
+        (message.headers, serde_json::from_slice::<serde_json::Value>(&message.payload).unwrap());
+    body["id"] = Uuids.next_id().to_string().into();
     headers.insert("Nats-Msg-Id", "a stranger's");
-    jetstream.publish_with_headers("farmera.orders.grown", headers, "{}".into()).await.unwrap().await.unwrap();
+    let published = jetstream.publish_with_headers("farmera.orders.grown", headers, body.to_string().into());
+    published.await.unwrap().await.unwrap();
     let report = compared(&world).await;
     assert!(!report.is_sound() && report.extra == 1 && report.missing == 0, "{report:?}");
 }

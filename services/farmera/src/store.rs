@@ -29,7 +29,7 @@ const REASON_MAX: usize = 500;
 
 const ADOPT_HELP: &str = "\
 Stop the service first. Others have acted on what `farmera store lost` lists: settle that by hand, as docs/runbooks/restore.md
-says. Then this begins a new history: the service starts again, its messages name another ce-storeepoch, and nothing the
+says. Then this begins a new history: the service starts again, its messages name another storeepoch, and nothing the
 broker holds or remembers of the lost one is taken for a duplicate of what it tells. Needs the database as its owner:
 FARMERA_<SERVICE>__MIGRATION_URL, else FARMERA_<SERVICE>__DATABASE_URL.";
 

@@ -271,10 +271,11 @@ fn news(order_id: uuid::Uuid, event: OrderEvent) -> Option<Outgoing> {
             lines: facts.lines.iter().map(line).collect(),
             total: Some(to_proto(facts.total)),
         }),
-        OrderEvent::ProductsReserved => Outgoing::of(&pb::OrderProductsReserved { order_id }),
-        OrderEvent::OrderConfirmed => Outgoing::of(&pb::OrderConfirmed { order_id }),
         OrderEvent::OrderCompleted => Outgoing::of(&pb::OrderCompleted { order_id }),
-        OrderEvent::CancellationStarted { .. } => return None,
+        // How far an order has come is for whoever watches it; news is how it begins and how it ends.
+        OrderEvent::ProductsReserved | OrderEvent::OrderConfirmed | OrderEvent::CancellationStarted { .. } => {
+            return None;
+        }
         OrderEvent::OrderFailed { failure, customer_id, email } => {
             let (failure, customer_id) = (Some(reason(failure)), customer_id.to_string());
             Outgoing::of(&pb::OrderFailed { order_id, failure, customer_id, email })

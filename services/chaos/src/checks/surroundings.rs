@@ -65,7 +65,7 @@ pub(super) async fn backlog(evidence: &mut Evidence<'_>) -> Result<Found, Failur
     let client = async_nats::connect(evidence.ground.servers.nats_url()).await.map_err(|error| unheard(&error))?;
     let jetstream = async_nats::jetstream::new(client);
     let mut found = Found::default();
-    for (stream, _) in chassis::broker::STREAMS {
+    for (stream, ..) in chassis::broker::STREAMS {
         let held = match jetstream.get_stream(stream).await {
             Ok(held) => held,
             Err(error) => {

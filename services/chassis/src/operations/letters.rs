@@ -16,6 +16,7 @@ use uuid::Uuid;
 use super::plan::SELECTED_MAX;
 use super::{Acts, Became, Foreseen, Item, Job, Later, Mandate, only, unreadable};
 use crate::problem::{Problem, Violations};
+use crate::reactor;
 
 /// Letters looked at for one answer at most.
 const LOOKED_AT_MAX: usize = 100_000;
@@ -68,12 +69,10 @@ pub fn group_name(letter: &StoredDeadLetter) -> String {
     format!("g-{hex}")
 }
 
-/// The saga a letter is about, as its headers tell.
+/// The saga a letter is about, as it says itself.
 #[must_use]
 pub fn saga_of(letter: &StoredDeadLetter) -> Option<Uuid> {
-    let headers: serde_json::Value = serde_json::from_str(&letter.letter.headers).ok()?;
-    let told = headers.get("ce-correlationid")?;
-    told.as_str().or_else(|| told.get(0)?.as_str())?.parse().ok()
+    reactor::saga_of(&letter.letter)
 }
 
 /// Whether a letter still waits.

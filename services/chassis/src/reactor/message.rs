@@ -10,17 +10,29 @@ use uuid::Uuid;
 
 use super::ConsumerSpec;
 use crate::broker;
-use crate::envelope::{Incoming, attribute};
+use crate::envelope::{Attributes, EnvelopeError, Incoming};
 
 /// The largest body that is looked into. The broker's own limit is the same unless somebody has raised it.
 const BODY_BYTES_MAX: usize = 1024 * 1024;
 const CATEGORY_LENGTH_MAX: usize = 32;
 
-/// Whose line the message stands in: the stream its publisher tells of, `<category>/<uuid>`. `None` for what does not
-/// name one.
-pub(super) fn key(message: &Message) -> Option<String> {
-    let about = attribute(message.headers.as_ref()?, "ce-subject")?;
-    is_stream(about).then(|| about.to_owned())
+/// A message that came in, read once.
+#[derive(Clone)]
+pub(super) struct Received {
+    /// As it came, to be acknowledged.
+    pub(super) message: Message,
+    /// What it says, when it is what its publisher would publish there; otherwise why it is not, for an operator.
+    pub(super) sound: Result<Incoming, String>,
+}
+
+/// Reads a message, and says whose line it stands in: the stream its publisher tells of, `<category>/<uuid>`. `None`
+/// for what does not name one.
+pub(super) fn receive(spec: &ConsumerSpec, message: Message) -> (Option<String>, Received) {
+    let said = Attributes::of(message.headers.as_ref(), &message.payload);
+    let about = said.as_ref().ok().and_then(|said| said.about);
+    let key = about.filter(|about| is_stream(about)).map(str::to_owned);
+    let sound = open(spec, &message, said);
+    (key, Received { message, sound })
 }
 
 fn is_stream(about: &str) -> bool {
@@ -32,11 +44,15 @@ fn is_stream(about: &str) -> bool {
 }
 
 /// The message with its attributes, when it is what its publisher would publish there: within the limit, with all
-/// headers, from the stream's owner, of the type that the contracts give this subject.
+/// attributes, from the stream's owner, of the type that the contracts give this subject.
 ///
 /// # Errors
 /// Why it is not, for an operator.
-pub(super) fn open(spec: &ConsumerSpec, message: &Message) -> Result<Incoming, String> {
+fn open(
+    spec: &ConsumerSpec,
+    message: &Message,
+    said: Result<Attributes<'_>, EnvelopeError>,
+) -> Result<Incoming, String> {
     let (subject, body) = (message.subject.as_str(), &message.payload);
     if body.len() > BODY_BYTES_MAX {
         return Err(format!(
@@ -44,9 +60,8 @@ pub(super) fn open(spec: &ConsumerSpec, message: &Message) -> Result<Incoming, S
             body.len()
         ));
     }
-    let none = HeaderMap::new();
-    let headers = message.headers.as_ref().unwrap_or(&none);
-    let incoming = Incoming::open(subject, headers, body).map_err(|malformed| malformed.to_string())?;
+    let incoming = said.and_then(|said| Incoming::check(subject, &said, body));
+    let incoming = incoming.map_err(|malformed| malformed.to_string())?;
     let owner = broker::source_of(spec.stream);
     if owner.is_none_or(|owner| incoming.source != owner) {
         return Err(format!(
@@ -91,19 +106,28 @@ pub(super) fn reopen(letter: &DeadLetter) -> Result<Incoming, String> {
     Incoming::open(&letter.subject, &headers, &body).map_err(|malformed| malformed.to_string())
 }
 
-/// The same for the same message however often it is published, and another one for whatever only claims its id.
+/// The same for the same message however often it is published, in whichever mode, and another one for whatever only
+/// claims its id.
 fn name(subject: &str, headers: &HeaderMap, body: &[u8]) -> String {
-    const ATTRIBUTES: [&str; 5] = ["ce-id", "ce-source", "ce-type", "ce-subject", "ce-correlationid"];
-    let mut said = Vec::with_capacity(body.len() + 512);
-    for part in ATTRIBUTES.iter().map(|name| attribute(headers, name).unwrap_or_default()).chain([subject]) {
-        said.extend_from_slice(part.as_bytes());
-        said.push(0);
+    // What cannot be read is told apart as a whole.
+    let said = Attributes::of(Some(headers), body).unwrap_or(Attributes { data: body, ..Attributes::default() });
+    let mut digested = Vec::with_capacity(said.data.len() + 512);
+    for part in [said.id, said.source, said.message_type, said.about, said.correlation, Some(subject)] {
+        digested.extend_from_slice(part.unwrap_or_default().as_bytes());
+        digested.push(0);
     }
-    said.extend_from_slice(body);
-    let digest = Uuid::new_v5(&Uuid::NAMESPACE_OID, &said);
-    let id = attribute(headers, "ce-id").and_then(|id| id.parse::<Uuid>().ok());
+    digested.extend_from_slice(said.data);
+    let digest = Uuid::new_v5(&Uuid::NAMESPACE_OID, &digested);
+    let id = said.id.and_then(|id| id.parse::<Uuid>().ok());
     let id = id.map_or_else(|| "unnamed".to_owned(), |id| id.to_string());
     format!("{id}/{digest}")
+}
+
+/// The saga that a kept message belongs to, as it says; `None` when it says nothing of the kind.
+#[must_use]
+pub(crate) fn saga_of(letter: &DeadLetter) -> Option<Uuid> {
+    let headers = from_json(&letter.headers)?;
+    Attributes::of(Some(&headers), &letter.body).ok()?.correlation?.parse().ok()
 }
 
 fn to_json(headers: &HeaderMap) -> String {

@@ -22,6 +22,8 @@ mod message;
 mod redrive;
 mod watchdog;
 
+pub(crate) use self::message::saga_of;
+
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,6 +39,7 @@ use tracing::{debug, error, warn};
 
 use self::blockade::Blockade;
 use self::lanes::Lanes;
+use self::message::Received;
 use self::redrive::Redriver;
 use self::watchdog::Watchdog;
 use crate::broker::Broker;
@@ -121,7 +124,7 @@ struct Reactor<'a> {
     spec: ConsumerSpec,
     react: &'a dyn React,
     blockade: &'a Blockade,
-    lanes: Lanes<Message>,
+    lanes: Lanes<Received>,
 }
 
 impl Reactor<'_> {
@@ -169,8 +172,8 @@ impl Reactor<'_> {
                 next = messages.next(), if self.lanes.in_work() < IN_WORK_MAX => match next {
                     Some(Ok(message)) => {
                         watchdog.heard();
-                        let key = message::key(&message);
-                        if let Some(first) = self.lanes.enter(key.as_deref(), message) {
+                        let (key, received) = message::receive(&self.spec, message);
+                        if let Some(first) = self.lanes.enter(key.as_deref(), received) {
                             in_work.push(self.follow(key, first));
                         }
                     }
@@ -181,7 +184,7 @@ impl Reactor<'_> {
                     None => break,
                 },
                 _ = progress.tick() => for waiting in self.lanes.behind() {
-                    drop(waiting.ack_with(AckKind::Progress).await);
+                    drop(waiting.message.ack_with(AckKind::Progress).await);
                 },
                 _ = look.tick() => if watchdog.is_stalled(self.lanes.in_work()).await {
                     break;
@@ -192,20 +195,21 @@ impl Reactor<'_> {
     }
 
     /// Handles a message, then those of the same key that have come in meanwhile.
-    async fn follow(&self, key: Option<String>, first: Message) {
+    async fn follow(&self, key: Option<String>, first: Received) {
         let mut next = Some(first);
-        while let Some(message) = next {
-            self.handle(key.as_deref(), &message).await;
+        while let Some(received) = next {
+            self.handle(key.as_deref(), received).await;
             next = self.lanes.leave(key.as_deref());
         }
     }
 
-    async fn handle(&self, key: Option<&str>, message: &Message) {
+    async fn handle(&self, key: Option<&str>, Received { message, sound }: Received) {
+        let message = &message;
         faults::reach(Point::ReceiveAfter);
         if faults::planted(Plant::AckBeforeCommit) {
             drop(message.ack().await);
         }
-        let ack = match in_progress(message, self.decide(key, message)).await {
+        let ack = match in_progress(message, self.decide(key, message, sound)).await {
             Ok(()) => AckKind::Ack,
             Err(NotHandled::Poison(reason) | NotHandled::Later(reason)) => {
                 let delay = redelivery_delay(message.info().map_or(1, |info| info.delivered));
@@ -226,8 +230,12 @@ impl Reactor<'_> {
     }
 
     /// Handled, parked, or parked behind.
-    async fn decide(&self, key: Option<&str>, message: &Message) -> Result<(), NotHandled> {
-        let sound = message::open(&self.spec, message);
+    async fn decide(
+        &self,
+        key: Option<&str>,
+        message: &Message,
+        sound: Result<Incoming, String>,
+    ) -> Result<(), NotHandled> {
         // What is not sound has no say in whose line it stands.
         let key = key.filter(|_| sound.is_ok());
         if let Some(key) = key

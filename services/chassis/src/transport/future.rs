@@ -3,7 +3,7 @@
 //! A message is published after its event is committed. So when the broker holds a message of this store's own history
 //! and the place of its event in the log is empty, the database was put back to an older state, or another one is
 //! connected. To go on would be to tell two histories as one: a service refuses to, until an operator has looked and
-//! begins a new history (`farmera store adopt`), whose messages name another `ce-storeepoch`.
+//! begins a new history (`farmera store adopt`), whose messages name another `storeepoch`.
 //!
 //! Not seen: what was lost and never told, and what the broker has forgotten, too.
 
@@ -18,7 +18,7 @@ use uuid::Uuid;
 use super::memory::{LookError, micros};
 use super::messages;
 use crate::broker::Broker;
-use crate::envelope::told_event;
+use crate::envelope::{Attributes, told_event};
 
 /// How many of the newest messages are looked at, at most. The last mark in the store is at most a few seconds old, so
 /// that there are rarely as many above it; of a lost future the newest are enough.
@@ -128,15 +128,15 @@ pub(super) async fn lost_above(
     }
     let (mut told, mut seen) = (Vec::new(), HashSet::new());
     messages::each(found, first(found, mark), |message, place| {
-        let Some(headers) = &message.headers else { return };
-        let Some((event, Some(epoch))) = told_event(headers) else { return };
+        let Ok(said) = Attributes::of(message.headers.as_ref(), &message.payload) else { return };
+        let Some((event, Some(epoch))) = told_event(&said) else { return };
         if epoch == history && seen.insert(event.id) {
-            let text = |name: &str| headers.get(name).map(|value| value.as_str().to_owned()).unwrap_or_default();
+            let text = |said: Option<&str>| said.unwrap_or_default().to_owned();
             let lost = LostEvent {
                 sequence: place.sequence,
-                message_type: text("ce-type"),
-                time: text("ce-time"),
-                stream: text("ce-subject"),
+                message_type: text(said.message_type),
+                time: text(said.time),
+                stream: text(said.about),
                 version: event.version.get(),
                 event: event.id,
             };

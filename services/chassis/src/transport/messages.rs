@@ -1,4 +1,4 @@
-//! The messages of a stream of the broker, read in order and without their bodies.
+//! The messages of a stream of the broker, read in order.
 
 use std::time::Duration;
 
@@ -33,7 +33,7 @@ pub(super) async fn each(
     }
     let unavailable = |error: &dyn std::error::Error| BrokerError::Unavailable(error.to_string());
     let deliver_policy = DeliverPolicy::ByStartSequence { start_sequence: first.max(1) };
-    let config = pull::OrderedConfig { deliver_policy, headers_only: true, ..pull::OrderedConfig::default() };
+    let config = pull::OrderedConfig { deliver_policy, ..pull::OrderedConfig::default() };
     let consumer = stream.create_consumer(config).await.map_err(|error| unavailable(&error))?;
     let mut messages = consumer.messages().await.map_err(|error| unavailable(&error))?;
     while let Ok(Some(message)) = timeout(SILENCE, messages.next()).await {

@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::{RESTORED, messages};
 use crate::broker::{Broker, BrokerError, MAX_AGE};
-use crate::envelope::{broker_epoch, told_event};
+use crate::envelope::{Attributes, broker_epoch, told_event};
 use crate::relay::RelaySpec;
 
 /// Events read from the log at a time.
@@ -178,7 +178,7 @@ impl Held {
         let state = &stream.cached_info().state;
         let mut read = 0;
         messages::each(stream, 1, |message, place| {
-            self.take(message.headers.as_ref());
+            self.take(message.headers.as_ref(), &message.payload);
             read += 1;
             if read % 1_000 == 0 || place.pending == 0 {
                 progress("broker", read, state.messages);
@@ -187,13 +187,14 @@ impl Held {
         .await
     }
 
-    fn take(&mut self, headers: Option<&HeaderMap>) {
+    fn take(&mut self, headers: Option<&HeaderMap>, body: &[u8]) {
         self.report.held += 1;
         let Some(headers) = headers else {
             self.report.others += 1;
             return;
         };
-        let Some((event, epoch)) = told_event(headers) else {
+        let told = Attributes::of(Some(headers), body).ok();
+        let Some((event, epoch)) = told.as_ref().and_then(told_event) else {
             self.report.others += 1;
             return;
         };
@@ -233,7 +234,7 @@ mod tests {
     use async_nats::header::NATS_MESSAGE_ID;
 
     use super::*;
-    use crate::envelope::{SEQUENCE, STORE_EPOCH, Stamp};
+    use crate::envelope::Stamp;
 
     const STREAM: Uuid = Uuid::from_u128(1);
 
@@ -243,8 +244,8 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert("ce-id", event.to_string());
         headers.insert("ce-subject", format!("order/{STREAM}"));
-        headers.insert(SEQUENCE, format!("{version:020}"));
-        headers.insert(STORE_EPOCH, Uuid::nil().to_string());
+        headers.insert("ce-sequence", format!("{version:020}"));
+        headers.insert("ce-storeepoch", Uuid::nil().to_string());
         headers.insert(NATS_MESSAGE_ID, id(event));
         headers
     }
@@ -256,7 +257,7 @@ mod tests {
     /// Disordered and restored messages.
     fn found(all: &[HeaderMap]) -> (u64, u64) {
         let mut held = Held::default();
-        all.iter().for_each(|headers| held.take(Some(headers)));
+        all.iter().for_each(|headers| held.take(Some(headers), b"{}"));
         (held.report.disordered, held.report.restored)
     }
 

@@ -16,7 +16,7 @@ use async_nats::jetstream;
 use chassis::broker::Broker;
 use chassis::clock::Uuids;
 use chassis::config::Secret;
-use chassis::envelope::{Outgoing, told_event};
+use chassis::envelope::{Attributes, Outgoing, told_event};
 use chassis::health::Health;
 use chassis::relay::{Relay, RelayHandle, RelaySpec};
 use eventstore::worker::CommitListener as _;
@@ -151,7 +151,8 @@ impl World {
         let state = stream.cached_info().state.clone();
         for sequence in state.first_sequence.max(1)..=state.last_sequence {
             let Ok(message) = stream.get_raw_message(sequence).await else { continue };
-            let Some((event, _)) = told_event(&message.headers) else { continue };
+            let said = Attributes::of(Some(&message.headers), &message.payload).unwrap();
+            let Some((event, _)) = told_event(&said) else { continue };
             held.messages += 1;
             if held.first.insert(event.id, ()).is_none() {
                 held.order.entry(event.stream).or_default().push(event.version.get());

@@ -222,7 +222,7 @@ mod tests {
         let one = cause_of("waits behind an earlier message of saga/0199c0de-0001-7000-8000-000000000001");
         let other = cause_of("waits behind an earlier message of saga/0199c0de-0001-7000-8000-000000000002");
         assert_eq!((one.as_str(), &one), ("waits behind an earlier message of …", &other));
-        assert_ne!(cause_of("header ce-id is missing"), cause_of("header ce-type is missing"));
+        assert_ne!(cause_of("attribute id is missing"), cause_of("attribute type is missing"));
     }
 
     #[test]

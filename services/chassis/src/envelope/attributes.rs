@@ -1,0 +1,203 @@
+//! The attributes of a message, however they travel: in its body (structured mode, which we write) or in its headers
+//! (binary mode, as programs before this one wrote; what they published is in streams and among dead letters).
+
+use async_nats::{HeaderMap, HeaderName, HeaderValue};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use uuid::Uuid;
+
+use super::EnvelopeError;
+
+/// The header that says whether the body is a CloudEvent as a whole.
+pub(super) const CONTENT_TYPE: HeaderName = HeaderName::from_static("content-type");
+/// The media type of a CloudEvent in JSON (CloudEvents JSON format 1.0.2, section 3).
+pub(super) const STRUCTURED: &str = "application/cloudevents+json";
+
+/// What a message says of itself. Nothing is checked but that it can be read; an attribute that is absent is `None`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Attributes<'m> {
+    /// `1.0`.
+    pub spec_version: Option<&'m str>,
+    /// The publisher's event id.
+    pub id: Option<&'m str>,
+    /// Who publishes: `/farmera/orders`.
+    pub source: Option<&'m str>,
+    /// The full proto name of the data.
+    pub message_type: Option<&'m str>,
+    /// The stream it tells of: `<category>/<uuid>`.
+    pub about: Option<&'m str>,
+    /// When the event was stored, RFC 3339.
+    pub time: Option<&'m str>,
+    /// The saga it belongs to.
+    pub correlation: Option<&'m str>,
+    /// The message it answers.
+    pub causation: Option<&'m str>,
+    /// The question that it asks or answers: the same in every attempt to ask it, and in every answer to it. Each
+    /// message has its own `id` and its own id for the broker all the same, or the broker would take an attempt for a
+    /// duplicate of the one before. Absent in news.
+    pub request: Option<&'m str>,
+    /// W3C trace context.
+    pub trace: Option<&'m str>,
+    /// The version of the event in its stream, 20 digits.
+    pub sequence: Option<&'m str>,
+    /// The history of the publisher's store.
+    pub store_epoch: Option<&'m str>,
+    /// The proto3 JSON of the message.
+    pub data: &'m [u8],
+}
+
+/// A CloudEvent as JSON. Names are those of CloudEvents and of its extensions, see the module above.
+#[derive(Deserialize)]
+struct Structured<'m> {
+    specversion: Option<&'m str>,
+    id: Option<&'m str>,
+    source: Option<&'m str>,
+    #[serde(rename = "type")]
+    message_type: Option<&'m str>,
+    subject: Option<&'m str>,
+    time: Option<&'m str>,
+    correlationid: Option<&'m str>,
+    causationid: Option<&'m str>,
+    requestid: Option<&'m str>,
+    traceparent: Option<&'m str>,
+    sequence: Option<&'m str>,
+    storeepoch: Option<&'m str>,
+    #[serde(borrow)]
+    data: Option<&'m RawValue>,
+}
+
+impl<'m> Attributes<'m> {
+    /// Reads what a message with these headers and this body says.
+    ///
+    /// # Errors
+    /// [`EnvelopeError::Unreadable`]: the body claims to be a CloudEvent and is none.
+    pub fn of(headers: Option<&'m HeaderMap>, body: &'m [u8]) -> Result<Self, EnvelopeError> {
+        let kind = headers.and_then(|headers| headers.get(CONTENT_TYPE));
+        if kind.is_some_and(|kind| kind.as_str() == STRUCTURED) {
+            return Self::in_body(body);
+        }
+        Ok(headers.map_or(Self { data: body, ..Self::default() }, |headers| Self::in_headers(headers, body)))
+    }
+
+    fn in_body(body: &'m [u8]) -> Result<Self, EnvelopeError> {
+        let read = serde_json::from_slice::<Structured<'m>>(body);
+        let read = read.map_err(|error| EnvelopeError::Unreadable { reason: error.to_string() })?;
+        Ok(Self {
+            spec_version: read.specversion,
+            id: read.id,
+            source: read.source,
+            message_type: read.message_type,
+            about: read.subject,
+            time: read.time,
+            correlation: read.correlationid,
+            causation: read.causationid,
+            request: read.requestid,
+            trace: read.traceparent,
+            sequence: read.sequence,
+            store_epoch: read.storeepoch,
+            data: read.data.map_or(&[], |data| data.get().as_bytes()),
+        })
+    }
+
+    fn in_headers(headers: &'m HeaderMap, body: &'m [u8]) -> Self {
+        let text = |name: &'static str| headers.get(HeaderName::from_static(name)).map(HeaderValue::as_str);
+        Self {
+            spec_version: text("ce-specversion"),
+            id: text("ce-id"),
+            source: text("ce-source"),
+            message_type: text("ce-type"),
+            about: text("ce-subject"),
+            time: text("ce-time"),
+            correlation: text("ce-correlationid"),
+            causation: text("ce-causationid"),
+            request: text("ce-requestid"),
+            trace: text("traceparent"),
+            sequence: text("ce-sequence"),
+            store_epoch: text("ce-storeepoch"),
+            data: body,
+        }
+    }
+}
+
+/// The attributes of a message that is sealed, in the order they are written.
+#[derive(Serialize)]
+pub(super) struct Written<'s> {
+    pub(super) specversion: &'static str,
+    pub(super) id: Uuid,
+    pub(super) source: &'s str,
+    #[serde(rename = "type")]
+    pub(super) message_type: &'static str,
+    pub(super) subject: &'s str,
+    pub(super) time: String,
+    pub(super) datacontenttype: &'static str,
+    pub(super) correlationid: Uuid,
+    pub(super) causationid: Uuid,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) requestid: Option<Uuid>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) traceparent: Option<&'s str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) sequence: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) storeepoch: Option<Uuid>,
+}
+
+impl Written<'_> {
+    /// The whole CloudEvent around `data`, which is JSON and is not looked into.
+    pub(super) fn around(&self, data: &[u8]) -> Vec<u8> {
+        const ATTRIBUTES_BYTES: usize = 704;
+        let mut event = Vec::with_capacity(ATTRIBUTES_BYTES + data.len());
+        // Texts and ids: writing them as JSON to memory cannot fail.
+        if serde_json::to_writer(&mut event, self).is_ok() {
+            event.pop();
+        }
+        event.extend_from_slice(b",\"data\":");
+        event.extend_from_slice(data);
+        event.push(b'}');
+        event
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn structured() -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, STRUCTURED);
+        headers
+    }
+
+    #[test]
+    fn both_modes_say_the_same() {
+        let body = br#"{"specversion":"1.0","id":"7","type":"t","subject":"order/1","storeepoch":"9","data":{"a":1}}"#;
+        let in_body = structured();
+        let mut in_headers = HeaderMap::new();
+        for (name, value) in [
+            ("ce-specversion", "1.0"),
+            ("ce-id", "7"),
+            ("ce-type", "t"),
+            ("ce-subject", "order/1"),
+            ("ce-storeepoch", "9"),
+        ] {
+            in_headers.insert(name, value);
+        }
+        let said = Attributes::of(Some(&in_body), body).unwrap();
+        assert_eq!(said, Attributes::of(Some(&in_headers), br#"{"a":1}"#).unwrap());
+        assert_eq!((said.id, said.source, said.data), (Some("7"), None, br#"{"a":1}"#.as_slice()));
+    }
+
+    #[test]
+    fn a_body_that_only_claims_to_be_an_event_is_unreadable() {
+        let headers = structured();
+        for body in ["", "no JSON", "[]", "{\"id\":7}", "{\"data\":{}", "{\"id\":\"1\",\"id\":\"2\"}"] {
+            let read = Attributes::of(Some(&headers), body.as_bytes());
+            assert!(matches!(read, Err(EnvelopeError::Unreadable { .. })), "{body}");
+        }
+    }
+
+    #[test]
+    fn what_comes_without_headers_says_nothing_of_itself() {
+        assert_eq!(Attributes::of(None, b"x").unwrap(), Attributes { data: b"x", ..Attributes::default() });
+    }
+}
