@@ -7,7 +7,7 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use eventstore::worker::CommitListener;
 use eventstore::{Aggregate, Clock, Committed, DomainEvent as _, EventStore, ReadError, Recorded, Version};
-use saga::hold::{HoldEvent, HoldInput, HoldTarget, Judgement, LetGo, judge};
+use saga::hold::{HoldEvent, HoldInput, HoldTarget, Judgement, LetGo, ReleasePlan, judge};
 use saga::{Holds, Process, Saga, SagaEvent};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -108,7 +108,8 @@ impl Default for HoldLimits {
 }
 
 /// Keeps [`HoldsInForce`] in step with the store, and carries out releases: one replica at a time, told by the holds'
-/// timer. It remembers nothing: what was let go and what became of it is in the holds' stream.
+/// timer. It remembers nothing: what was let go and what became of it is in the holds' stream. Whoever hears late that a
+/// hold has ended may have held sagas since, and lets them go.
 pub struct HoldLoop<P, K, H> {
     store: Arc<dyn EventStore>,
     clock: Arc<dyn Clock>,
@@ -172,11 +173,17 @@ impl<P: Process, K: HoldKeeper, H: HeldSagas> HoldLoop<P, K, H> {
         Ok(())
     }
 
-    async fn refresh(&self) -> Result<(), ReadError> {
+    async fn refresh(&self) -> Result<(), WakeError> {
         let stream = (Holds::only_stream(), self.in_force.known().version);
         let events = self.store.read_streams(&[stream], 1_000).await?;
         self.in_force.learn(&events);
-        metrics::gauge!("farmera_holds").set(self.in_force.holds().iter().count() as f64);
+        let holds = self.in_force.holds();
+        metrics::gauge!("farmera_holds").set(holds.iter().count() as f64);
+        for target in ended(&events).iter().filter(|target| holds.get(target).is_none()) {
+            // The list may lag: whoever is not on it yet goes on when a reconciler looks.
+            let late = self.held.held(target, ReleasePlan::IN_FLIGHT_MAX).await?;
+            self.release(target, late).await;
+        }
         Ok(())
     }
 
@@ -234,4 +241,18 @@ impl<P: Process, K: HoldKeeper, H: HeldSagas> HoldLoop<P, K, H> {
             }
         }
     }
+}
+
+/// What is held no more, each once.
+fn ended(events: &[Recorded]) -> Vec<HoldTarget> {
+    let mut ended = Vec::new();
+    for event in events {
+        // What cannot be read was told of when it was learnt.
+        if let Ok(HoldEvent::Ended { target, .. }) = HoldEvent::from_recorded(event)
+            && !ended.contains(&target)
+        {
+            ended.push(target);
+        }
+    }
+    ended
 }

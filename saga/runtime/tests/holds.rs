@@ -159,3 +159,22 @@ async fn a_saga_that_nobody_let_go_goes_on_when_it_is_woken_after_the_hold() {
     service.live(all_agree, false).await;
     assert_eq!(told(&service.store).last().unwrap(), "SagaCompleted");
 }
+
+#[tokio::test]
+async fn a_saga_that_is_held_by_a_process_that_does_not_know_of_the_end_is_let_go_when_it_hears() {
+    let store = store();
+    let (first, second) = (Service::over(&store, 1, library()), Service::over(&store, 2, library()));
+    first.submit(place(&first, None)).await.unwrap();
+    second.releases().turn_once().await.unwrap();
+    first.submit(release()).await.unwrap();
+    first.submit(Come::Hold(HoldInput::Advance { target: payment(), judged: vec![], waiting: vec![] })).await.unwrap();
+    second.start().await;
+    second.submit(Come::Input(SAGA, done("reserve"))).await.unwrap();
+    assert_eq!((count(&second, "HoldEnded"), count(&second, "StepHeld")), (1, 1));
+    first.releases().turn_once().await.unwrap();
+    assert_eq!(count(&first, "StepReleased"), 0, "whoever ended it has held nobody since");
+    second.releases().turn_once().await.unwrap();
+    assert_eq!(told(&store)[4..], ["StepReleased authorize", "StepRequested authorize"]);
+    second.releases().turn_once().await.unwrap();
+    assert_eq!(count(&second, "StepReleased"), 1, "it is heard once");
+}
