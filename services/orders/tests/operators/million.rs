@@ -13,7 +13,7 @@ use sqlx::postgres::PgPool;
 
 use chassis::scan::LogScan;
 use chassis::shutdown::Shutdown;
-use eventstore::Actor;
+use eventstore::{Actor, Aggregate as _, EventStore as _};
 use farmera_proto::saga::v1 as pb;
 use farmera_proto::saga::v1::replay_service_server::ReplayService as _;
 use farmera_proto::saga::v1::saga_query_service_server::SagaQueryService as _;
@@ -25,8 +25,8 @@ use orders::operations::check::Checker;
 use orders::operations::plan::Planner;
 use orders::operations::reconcile::{Ledgers, Reconciliation};
 use orders::projections::held::HeldList;
-use orders::sagas::{AUTHORIZE_PAYMENT, CAPTURE_PAYMENT, COMMIT_INVENTORY, NOTIFY, RESERVE_INVENTORY};
-use saga::Outcome;
+use orders::sagas::{AUTHORIZE_PAYMENT, CAPTURE_PAYMENT, COMMIT_INVENTORY, NOTIFY, OrderProcess, RESERVE_INVENTORY};
+use saga::{Outcome, Saga};
 use saga_runtime::HoldsInForce;
 use tonic::Request;
 use uuid::Uuid;
@@ -230,6 +230,15 @@ async fn a_plan_for_ten_thousand_sagas_is_made_in_time_and_a_log_is_folded_fast(
     println!("check {} events, {a_second:.0} a second, {} findings", last.events, last.findings_total);
     assert_eq!(last.findings_total, 0);
     assert!(a_second >= 100_000.0 || cfg!(debug_assertions), "{a_second:.0} a second");
+
+    // An event in the middle of it, by its id alone.
+    let (scan, categories) = (LogScan::new(Arc::clone(&market.store)), [Saga::<OrderProcess>::CATEGORY]);
+    let middle = scan.before_end(last.events / 2).await.unwrap();
+    let event = market.store.read_log(middle, &categories, 1).await.unwrap().remove(0);
+    let find = || async { usize::from(scan.find(event.id.0, &categories).await.unwrap().is_some()) };
+    let (time, found) = median(find).await;
+    println!("event {:>8.1} ms {found:>8}", time.as_secs_f64() * 1e3);
+    assert!(found == 1 && time < Duration::from_millis(200), "{time:?}");
 }
 
 /// Everything folded, as the service does it; its last word.
