@@ -2,12 +2,14 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use chassis::config::Secret;
 use chassis::operations::book::{Begin, OperationBook};
+use chassis::operations::check::ProjectionChecks;
 use chassis::operations::plan::assemble;
 use chassis::operations::plan_book::PlanBook;
 use chassis::operations::rebuild::ProjectionActs;
@@ -23,9 +25,11 @@ use eventstore::{
 use eventstore_postgres::{MIGRATOR, PostgresStore, StoreOptions};
 use farmera_local::TestServers;
 use farmera_proto::saga::v1 as pb;
+use futures::StreamExt as _;
 use pb::operation::State;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use tokio::time::timeout;
+use tonic::{Code, Status};
 
 const APPLE: Category = Category::new("apple");
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -286,6 +290,51 @@ async fn a_plan_to_rebuild_is_stale_once_somebody_has_rebuilt() {
     let pears = pb::Selection { projection_names: vec!["pears".to_owned()], ..pb::Selection::default() };
     let nonsense = known.foresee(&REBUILD, &pears, &mandate(), now).await.unwrap_err();
     assert!(nonsense.message().contains("there is apples"), "{nonsense}");
+}
+
+/// The last word of a check.
+async fn checked(checks: &ProjectionChecks, name: &str) -> Result<pb::CheckProjectionResponse, Status> {
+    let mut words = pin!(checks.check(name)?);
+    let mut last = Err(Status::unknown("nothing was said"));
+    while let Some(word) = timeout(PATIENCE, words.next()).await.unwrap() {
+        last = word;
+    }
+    last
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_check_tells_what_differs_and_changes_nothing() {
+    let url = orchard(25).await;
+    rebuild(&url, None).await.unwrap();
+    let (trigger, shutdown) = Shutdown::new();
+    let checks = |owner_url: Option<&str>| ProjectionChecks {
+        projections: vec![Box::new(Apples { also: None }) as Box<dyn Projection>].into(),
+        owner_url: owner_url.map(Secret::new),
+        shutdown: shutdown.clone(),
+        domain: "orchard",
+    };
+    let known = checks(Some(&url));
+    let same = checked(&known, "apples").await.unwrap();
+    assert_eq!((same.events, same.found.unwrap().differences), (25, 0));
+    run(&url, "update apple_view set apples = 7 where tree = (select max(tree::text)::uuid from apple_view)").await;
+    let found = checked(&known, "apples").await.unwrap().found.unwrap();
+    assert_eq!((found.rows, found.differences, found.first.len()), (10, 1, 1), "{found:?}");
+    let apples = |row: &str| serde_json::from_str::<serde_json::Value>(row).unwrap()["apples"].as_i64();
+    let first = &found.first[0];
+    assert_eq!((apples(&first.in_use_json), apples(&first.from_log_json)), (Some(7), Some(2)), "{found:?}");
+    assert_eq!(count(&url, "select count(*) from apple_view where apples = 7").await, 1, "it is as it was");
+    assert_eq!(count(&url, SCRATCHES).await, 0);
+
+    assert_eq!(checked(&known, "pears").await.unwrap_err().code(), Code::InvalidArgument);
+    assert_eq!(checked(&checks(None), "apples").await.unwrap_err().code(), Code::FailedPrecondition);
+    let mut other = PgConnection::connect(&url).await.unwrap();
+    let alone = "select pg_advisory_lock(hashtextextended('farmera rebuild apples', 0))";
+    sqlx::raw_sql(alone).execute(&mut other).await.unwrap();
+    let busy = checked(&known, "apples").await.unwrap_err();
+    assert!(busy.code() == Code::Unavailable && busy.message().contains("under way"), "{busy}");
+    trigger.trigger();
+    let stopping = checked(&known, "apples").await.unwrap_err();
+    assert!(stopping.code() == Code::Unavailable && stopping.message().contains("stopping"), "{stopping}");
 }
 
 /// A process that carries operations out.
