@@ -6,31 +6,8 @@
 mod stack;
 mod support;
 
-use std::path::Path;
-
 use stack::{Ground, PROVIDER_AWAY};
-
-/// Every command of the page's code blocks, as words.
-fn commands(page: &str) -> Vec<Vec<String>> {
-    let blocks = page.split("```sh\n").skip(1).map(|rest| rest.split("```").next().unwrap());
-    let lines = blocks.flat_map(str::lines).map(|line| line.split("  #").next().unwrap());
-    let lines = lines.map(str::trim).filter(|line| !line.is_empty());
-    lines.map(|line| words(line.strip_prefix("sagactl ").unwrap())).collect()
-}
-
-/// A line as a shell would take it apart: blanks, and single quotes.
-fn words(line: &str) -> Vec<String> {
-    let parts = line.split('\'').enumerate();
-    let mut words = Vec::new();
-    for (index, part) in parts {
-        if index % 2 == 1 {
-            words.push(part.to_owned());
-        } else {
-            words.extend(part.split_whitespace().map(str::to_owned));
-        }
-    }
-    words
-}
+use support::pages::{commands, filled};
 
 /// What stands in for the names on a page.
 #[derive(Default)]
@@ -43,20 +20,12 @@ struct Names {
 /// Types every command of a page, with the names filled in, and `HASH` and `OP` as the commands before have told them;
 /// each ends well. What the plans said.
 async fn follow(ground: &Ground, page: &str, names: &Names) -> Vec<String> {
-    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/runbooks").join(page);
-    let page = std::fs::read_to_string(page).unwrap();
     let (mut hash, mut operation) = (String::new(), String::new());
     let (mut count, mut plans) = (0, Vec::new());
-    for command in commands(&page) {
-        let filled = |word: &String| match word.as_str() {
-            "SAGA" => names.saga.clone(),
-            "LETTER" => names.letter.clone(),
-            "GROUP" => names.group.clone(),
-            "HASH" => hash.clone(),
-            "OP" => operation.clone(),
-            _ => word.clone(),
-        };
-        let filled: Vec<String> = command.iter().map(filled).collect();
+    for command in commands(page) {
+        let Names { saga, letter, group } = names;
+        let said = [("SAGA", saga), ("LETTER", letter), ("GROUP", group), ("HASH", &hash), ("OP", &operation)];
+        let filled = filled(&command, &said.map(|(name, value)| (name, value.as_str())));
         let mut arguments: Vec<&str> = filled.iter().map(String::as_str).collect();
         if arguments.starts_with(&["op", "approve"]) {
             arguments.extend(["--actor", "bob"]);

@@ -8,6 +8,7 @@
 )]
 
 pub mod operator;
+pub mod pages;
 
 use std::fs;
 use std::path::Path;

@@ -6,7 +6,8 @@
 //! ([`runner`]), at a pace ([`pace`]): whoever dies leaves a claim that runs out, and the next one goes on.
 //!
 //! What can be done is [`Acts`]: to dead letters ([`letters`]), to read models ([`rebuild`]), to the broker's memory
-//! ([`retell`]), to ranges of the log ([`range`]), here; to sagas and holds in the service that runs them. [`operator`] and [`machinery`] are the ways in.
+//! ([`retell`]), to ranges of the log ([`range`]), here; to sagas and holds in the service that runs them. [`operator`] and
+//! [`machinery`] are the ways in. What changes nothing needs no plan: [`check`] compares a read model with the log.
 
 pub mod book;
 pub mod check;
