@@ -101,17 +101,25 @@ async fn a_read_model_of_any_service_is_made_anew_by_plan() {
     ground.stop().await;
 }
 
+fn compared_words(service: &str) -> [&str; 6] {
+    ["transport", "rebuild", service, "--reason", "after the disk was changed", "--plan"]
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_broker_holds_of_any_service_is_compared_by_plan() {
     let ground = Ground::start(&[]).await;
     let saga = ground.place("tok_success").await.saga_id;
     assert_eq!(ground.sagactl(&["saga", "wait", &saga]).await.code, 0);
     for service in ["orders", "payment"] {
-        let compared = ["transport", "rebuild", service, "--reason", "after the disk was changed", "--plan"];
+        let compared = compared_words(service);
         let sound = |said: &support::Said| said.out.contains("refused: the broker holds all");
         let compared = ground.until(&compared, sound).await;
         assert!(compared.out.contains("nothing to apply"), "{compared:?}");
+        let since = [&compared_words(service)[..], &["--from", "2026-01-31T12:00:00Z"]].concat();
+        assert!(ground.well(&since).await.contains("refused: the broker holds all"), "{service}");
     }
+    let since = ground.sagactl(&[&compared_words("orders")[..], &["--from", "7"]].concat()).await;
+    assert!(since.code == 2 && since.err.contains("a range is one of times"), "{since:?}");
     ground.stop().await;
 }
 
