@@ -23,52 +23,38 @@ pub fn short(hash: &str) -> &str {
 /// The command that makes plans of this kind.
 #[must_use]
 pub fn command_of(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Unspecified => "(unknown)",
-        Kind::Retry => "saga retry",
-        Kind::Skip => "saga skip",
-        Kind::Cancel => "saga cancel",
-        Kind::Abandon => "saga abandon",
-        Kind::Pause => "saga pause",
-        Kind::Unpause => "saga unpause",
-        Kind::Resume => "saga resume",
-        Kind::Redrive => "dlq redrive",
-        Kind::Discard => "dlq discard",
-        Kind::ShiftTimer => "timer shift",
-        Kind::FreezeTimer => "timer freeze",
-        Kind::ThawTimer => "timer thaw",
-        Kind::CancelTimer => "timer cancel",
-        Kind::Migrate => "saga migrate",
-        Kind::Hold => "hold set",
-        Kind::Release => "hold release",
-        Kind::RebuildProjection => "projection rebuild",
-        Kind::RebuildTransport => "transport rebuild",
-        Kind::TellAgain => "replay events",
-    }
+    words_of(kind).0
 }
 
 /// What acts of this kind are done to.
 #[must_use]
 pub fn thing_of(kind: Kind) -> &'static str {
+    words_of(kind).1
+}
+
+/// The command, and the thing.
+fn words_of(kind: Kind) -> (&'static str, &'static str) {
     match kind {
-        Kind::Redrive | Kind::Discard => "letter",
-        Kind::Hold | Kind::Release => "hold",
-        Kind::RebuildProjection => "read model",
-        Kind::RebuildTransport => "stream",
-        Kind::TellAgain => "range",
-        Kind::Unspecified
-        | Kind::Retry
-        | Kind::Skip
-        | Kind::Cancel
-        | Kind::Abandon
-        | Kind::Pause
-        | Kind::Unpause
-        | Kind::Resume
-        | Kind::ShiftTimer
-        | Kind::FreezeTimer
-        | Kind::ThawTimer
-        | Kind::CancelTimer
-        | Kind::Migrate => "saga",
+        Kind::Unspecified => ("(unknown)", "saga"),
+        Kind::Retry => ("saga retry", "saga"),
+        Kind::Skip => ("saga skip", "saga"),
+        Kind::Cancel => ("saga cancel", "saga"),
+        Kind::Abandon => ("saga abandon", "saga"),
+        Kind::Pause => ("saga pause", "saga"),
+        Kind::Unpause => ("saga unpause", "saga"),
+        Kind::Resume => ("saga resume", "saga"),
+        Kind::Redrive => ("dlq redrive", "letter"),
+        Kind::Discard => ("dlq discard", "letter"),
+        Kind::ShiftTimer => ("timer shift", "saga"),
+        Kind::FreezeTimer => ("timer freeze", "saga"),
+        Kind::ThawTimer => ("timer thaw", "saga"),
+        Kind::CancelTimer => ("timer cancel", "saga"),
+        Kind::Migrate => ("saga migrate", "saga"),
+        Kind::Hold => ("hold set", "hold"),
+        Kind::Release => ("hold release", "hold"),
+        Kind::RebuildProjection => ("projection rebuild", "read model"),
+        Kind::RebuildTransport => ("transport rebuild", "stream"),
+        Kind::TellAgain => ("replay events", "range"),
     }
 }
 
