@@ -4,9 +4,9 @@
 //! The world is small, and everything in it happens: each participant does or refuses what it is asked, once, and answers
 //! the same ever after; an undo that comes first bars its step. Every message may come, come late, come again, or not
 //! come; every answer may be unknown; whatever is due may be due at once or one after the other; anybody may cancel, and
-//! operators resume what is parked, pause and let go on, skip, retry, take timers away, hold any step and release it, and
-//! abandon. A crash loses nothing but memory, so it is a repetition. Retries are cut to [`Prover::RETRIES`]: what is true
-//! of two tries is true of sixty.
+//! operators resume what is parked, pause and let go on, let time stand still, skip, retry, take timers away, hold any
+//! step and release it, and abandon. A crash loses nothing but memory, so it is a repetition. Retries are cut to
+//! [`Prover::RETRIES`]: what is true of two tries is true of sixty.
 //!
 //! The shape of every definition is proven when it is built ([`Builder::build`](crate::Builder::build)), without operators
 //! and as far as some thousand moments go. The whole is for a test: run yours through [`Prover`].
@@ -17,6 +17,7 @@
 //! * an answer that is sought is heard, whatever the saga does meanwhile;
 //! * nothing is undone that was never asked for, nor on the way forward;
 //! * nothing is asked for while it is paused, nor at a hold, and there is a way on from each;
+//! * nobody is given up while time stands still;
 //! * nothing happens after the end;
 //! * whoever is completed has everything done, whoever is compensated has nothing done, **really**: by the participants'
 //!   books, with everything that may still arrive; whoever is abandoned owes what is done;

@@ -36,6 +36,17 @@ impl<P: Process> Exploration<'_, P> {
         if believed.is_paused() && !goes_on && events.iter().any(asks) {
             return Err(wrong("nothing is asked for while it is paused"));
         }
+        let gives_up = |event: &SagaEvent<P>| {
+            matches!(
+                event,
+                SagaEvent::StepUnknown { .. }
+                    | SagaEvent::CompensationFailed { .. }
+                    | SagaEvent::CompensationStarted { .. }
+            )
+        };
+        if believed.is_frozen() && matches!(turn, Turn::First | Turn::All | Turn::Look) && events.iter().any(gives_up) {
+            return Err(wrong("nobody is given up while time stands still"));
+        }
         let held = usize::from(moment.held).checked_sub(1).and_then(|held| self.rules.definition.steps().get(held));
         let is_let_through = matches!(turn, Turn::LetGo | Turn::Retry(_));
         if let Some(held) = held.filter(|_| !is_let_through)
@@ -78,7 +89,8 @@ impl<P: Process> Exploration<'_, P> {
         let broken = |promise: &str, last| Wrong { promise: promise.to_owned(), last };
         let wanted = pending(saga).wanted;
         let waits_for_somebody = |wanted: &Wanted| matches!(wanted.until, Until::Operator | Until::Release);
-        if saga.next_wake().is_none() && !saga.is_paused() && !wanted.iter().any(waits_for_somebody) {
+        let stands_still = saga.is_paused() || saga.is_frozen();
+        if saga.next_wake().is_none() && !stands_still && !wanted.iter().any(waits_for_somebody) {
             return Err(broken("nobody waits without a timeout", None));
         }
         for wanted in &wanted {
@@ -96,6 +108,7 @@ impl<P: Process> Exploration<'_, P> {
         let is_held = wanted.iter().any(|wanted| wanted.until == Until::Release);
         let ways_on = [
             (saga.is_paused(), Turn::Unpause, "whatever is paused can go on"),
+            (saga.is_frozen(), Turn::Thaw, "whatever stands still can go on"),
             (is_parked && !saga.is_paused(), Turn::Resume, "whatever is parked can be resumed"),
             (is_held && !saga.is_paused() && moment.held == 0, Turn::Look, "whatever was held goes on after the hold"),
         ];

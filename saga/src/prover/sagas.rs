@@ -132,6 +132,10 @@ impl<'a, P: Process> Sagas<'a, P> {
             Turn::UndoUnknown(step) => {
                 Input::UndoReply { step: name(step)?, outcome: UndoOutcome::Unknown("unsure".to_owned()) }
             }
+            // Time stands still; somebody looks when it would have been due.
+            Turn::First | Turn::All if saga.is_frozen() => {
+                return Some((Input::Wake, pending(saga).wanted.iter().filter_map(due).chain(saga.deadline()).max()?));
+            }
             Turn::First => return Some((Input::Wake, saga.next_wake()?)),
             Turn::All => {
                 let due = pending(saga).wanted.iter().filter_map(due).max()?.max(saga.next_wake()?);
@@ -141,6 +145,8 @@ impl<'a, P: Process> Sagas<'a, P> {
             Turn::Resume => Input::Resume { reason: reason(), actor: actor() },
             Turn::Pause => Input::Pause { reason: reason(), actor: actor() },
             Turn::Unpause => Input::Unpause { reason: reason(), actor: actor() },
+            Turn::Freeze => Input::FreezeTimers { reason: reason(), actor: actor() },
+            Turn::Thaw => Input::ThawTimers { reason: reason(), actor: actor() },
             Turn::Abandon => Input::Abandon { reason: reason(), actor: actor() },
             Turn::Retry(step) => Input::Retry { step: name(step)?, reason: reason(), actor: actor() },
             Turn::Skip(step) => Input::Skip { step: name(step)?, reason: reason(), actor: actor() },
@@ -218,6 +224,9 @@ fn key<P: Process>(saga: &Saga<P>) -> String {
         && let Ending::Abandoned { owed, .. } = &ended.ending
     {
         let _ = write!(key, " {owed:?}");
+    }
+    if saga.is_frozen() {
+        key.push('*');
     }
     let wanted = pending(saga).wanted;
     let mut dues: Vec<DateTime<Utc>> = wanted.iter().filter_map(due).chain(saga.deadline()).collect();

@@ -1,3 +1,5 @@
+use eventstore::Aggregate as _;
+
 use super::*;
 use crate::{Ask, CompensationCause, Facts, Outcome, Rejection, RetryPolicy, Step, UndoOutcome, ask, local, pending};
 
@@ -240,6 +242,28 @@ fn a_pause_without_an_end_is_refused() {
     }));
     assert_eq!(promise, "whatever is paused can go on");
     assert_eq!(story.last().unwrap(), "an operator lets it go on");
+}
+
+#[test]
+fn time_that_goes_on_while_it_stands_still_is_refused() {
+    let (promise, story) = refused(Prover::new(&trip(), 1).decided_by(|definition, id, saga, input, now, given| {
+        let (actor, reason, at) = (crate::testing::tester(), String::new(), crate::testing::DAWN);
+        let thawed = saga.clone().evolve(&SagaEvent::TimersThawed { actor, reason, at });
+        let believed = if matches!(input, Input::Wake) { &thawed } else { saga };
+        decide_given(definition, id, believed, input, now, given)
+    }));
+    assert_eq!(promise, "nobody is given up while time stands still");
+    assert!(story.contains(&"an operator lets time stand still: TimersFrozen".to_owned()), "{story:#?}");
+}
+
+#[test]
+fn time_that_stands_still_for_ever_is_refused() {
+    let (promise, story) = refused(Prover::new(&trip(), 1).decided_by(|definition, id, saga, input, now, given| {
+        let goes_on = matches!(input, Input::ThawTimers { .. });
+        if goes_on { Err(Refusal::NotFrozen) } else { decide_given(definition, id, saga, input, now, given) }
+    }));
+    assert_eq!(promise, "whatever stands still can go on");
+    assert_eq!(story.last().unwrap(), "an operator lets time go on");
 }
 
 #[test]

@@ -37,6 +37,8 @@ pub(super) enum Turn {
     Resume,
     Pause,
     Unpause,
+    Freeze,
+    Thaw,
     Abandon,
     /// An operator has one step tried again.
     Retry(usize),
@@ -217,7 +219,8 @@ impl Moment {
             turns.push(Turn::Resume);
         }
         if rules.has_operators {
-            turns.extend([Turn::Pause, Turn::Unpause, Turn::Abandon, Turn::LetGo, Turn::Look]);
+            turns.extend([Turn::Pause, Turn::Unpause, Turn::Freeze, Turn::Thaw]);
+            turns.extend([Turn::Abandon, Turn::LetGo, Turn::Look]);
             turns.extend((0..steps).flat_map(|step| [Turn::Retry(step), Turn::Skip(step), Turn::Untime(step)]));
         }
         for step in 0..steps {
@@ -245,6 +248,8 @@ impl Turn {
             Self::Resume,
             Self::Pause,
             Self::Unpause,
+            Self::Freeze,
+            Self::Thaw,
             Self::Abandon,
             Self::Look,
         ];
