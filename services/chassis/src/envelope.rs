@@ -166,7 +166,7 @@ pub struct Stamp {
 
 impl Stamp {
     /// The message's id for the broker: another one in every epoch of its memory, so that its window of de-duplication
-    /// does not swallow what it has lost. `ce-id` stays the same: by that receivers tell a duplicate.
+    /// does not swallow what it has lost. The `id` stays the same: by that receivers tell a duplicate.
     #[must_use]
     pub fn message_id(self, event: Uuid) -> String {
         match self.broker_epoch {
