@@ -50,7 +50,7 @@ use sqlx::migrate::Migrator;
 pub use behind::Behind;
 pub use options::{OptionsError, StoreOptions};
 pub use places::ArmedTimer;
-pub use sessions::{ServerLimits, pool, session, with_fixed_plans};
+pub use sessions::{ServerLimits, pool, pool_of_statements, session, with_fixed_plans};
 pub use snapshots::Unconfirmed;
 pub use store::PostgresStore;
 pub use transfer::{BringInError, Horizon, ScanPlace};

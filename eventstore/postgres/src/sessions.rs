@@ -82,12 +82,19 @@ pub fn with_fixed_plans(session: PgConnectOptions) -> PgConnectOptions {
 /// whatever is open on a connection that comes back is undone, within a limit; where that fails, it is closed.
 #[must_use]
 pub fn pool(connections_max: u32, acquire_timeout: Duration) -> PgPoolOptions {
+    pool_of_statements(connections_max, acquire_timeout)
+        .after_release(|connection, _| Box::pin(undo_what_is_open(connection)))
+}
+
+/// A pool for single statements, each a transaction of its own: where nobody says `begin`, nothing can be left open, and
+/// a connection comes back without the round trip of [`pool`].
+#[must_use]
+pub fn pool_of_statements(connections_max: u32, acquire_timeout: Duration) -> PgPoolOptions {
     PgPoolOptions::new()
         .max_connections(connections_max)
         .acquire_timeout(acquire_timeout)
         // A ping per checkout costs a fifth of the throughput, and proves nothing about the statement after it.
         .test_before_acquire(false)
-        .after_release(|connection, _| Box::pin(undo_what_is_open(connection)))
 }
 
 /// Whatever transaction is open is undone. One in which a statement failed refuses even to begin: then the connection is

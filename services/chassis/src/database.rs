@@ -5,7 +5,7 @@ use std::time::Duration;
 use sqlx::{ConnectOptions as _, PgConnection};
 use tokio::time::timeout;
 
-pub use eventstore_postgres::{ServerLimits, pool, session, with_fixed_plans};
+pub use eventstore_postgres::{ServerLimits, pool, pool_of_statements, session, with_fixed_plans};
 
 /// How long an operator's command waits for a connection.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);

@@ -36,10 +36,12 @@ pub use rebuild::{BATCH, Progress, Rebuild, RebuildError, Report};
 pub use scratch::Difference;
 pub use standing::{Standing, standing};
 
-/// Events in one transaction of a follower.
-const FOLLOWED_MAX: usize = 2_000;
+/// Events in one transaction of a follower. Most of what happens to one thing under load falls into one of so many.
+const FOLLOWED_MAX: usize = 8_000;
+/// Events that are read at a time: more would keep others from a processor while they are decoded.
+const READ_MAX: usize = 2_000;
 /// Between two batches, unless a projection says otherwise, so that the events of one thing gather and become one row
-/// change; a read model may lag, orders may not.
+/// change. None after a full batch: a read model may lag a moment, not the more the longer the load lasts.
 const PAUSE: Duration = Duration::from_millis(250);
 /// Without being told of a commit, look this often: another replica may have written.
 const POLL: Duration = Duration::from_secs(1);
@@ -172,6 +174,7 @@ impl<P: Projection> Follower<P> {
                     idle = true;
                     POLL
                 }
+                Ok(FOLLOWED_MAX..) => Duration::ZERO,
                 Ok(_) => self.projection.pause(),
                 Err(ProjectionError::Overtaken) => {
                     place = Place::default();
@@ -197,7 +200,7 @@ impl<P: Projection> Follower<P> {
             Some(known) => known,
             None => self.load_cursor().await?,
         };
-        let events = self.store.read_log(from, self.projection.categories(), FOLLOWED_MAX).await?;
+        let events = self.gather(from).await?;
         let to = events.last().map_or(from, |event| event.cursor);
         if !events.is_empty() {
             self.apply(place, from, to, &events).await?;
@@ -206,6 +209,21 @@ impl<P: Projection> Follower<P> {
         self.applied.send_replace(to);
         self.tell(&events);
         Ok(events.len())
+    }
+
+    /// What came after `from`: all of it, or a full batch.
+    async fn gather(&self, from: Cursor) -> Result<Vec<Recorded>, ProjectionError> {
+        let mut gathered = Vec::new();
+        while gathered.len() < FOLLOWED_MAX {
+            let after = gathered.last().map_or(from, |event: &Recorded| event.cursor);
+            let page = self.store.read_log(after, self.projection.categories(), READ_MAX).await?;
+            let full = page.len() == READ_MAX;
+            gathered.extend(page);
+            if !full {
+                break;
+            }
+        }
+        Ok(gathered)
     }
 
     /// A batch that is not full was all there was.

@@ -147,5 +147,6 @@ fn sandbox_pool(common: &Common, connections_max: u32) -> Result<PgPool, StartEr
         idle_in_transaction: Duration::from_secs(5),
     };
     let session = common.session("farmera-sandbox-provider", limits)?;
-    Ok(database::pool(connections_max, Duration::from_secs(2)).connect_lazy_with(database::with_fixed_plans(session)))
+    let pool = database::pool_of_statements(connections_max, Duration::from_secs(2));
+    Ok(pool.connect_lazy_with(database::with_fixed_plans(session)))
 }
