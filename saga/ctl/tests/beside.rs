@@ -121,7 +121,7 @@ async fn operate(ground: &Ground, applied: &Mutex<Vec<Span>>) {
         let planned = begun.elapsed();
         let hash = plan["hash"].as_str().unwrap().to_owned();
         applied.lock().unwrap().push((Instant::now(), Instant::now() + Duration::from_secs(3_600)));
-        ground.well(&["saga", act, "--apply", &hash, "--rate", "1000/s"]).await;
+        ground.well(&["saga", act, "--apply", &hash, "--rate", "500/s"]).await;
         applied.lock().unwrap().last_mut().unwrap().1 = Instant::now();
         println!("{act}: planned in {planned:.1?}, applied in {:.1?}", begun.elapsed().saturating_sub(planned));
     }

@@ -78,8 +78,8 @@ pub fn parse_rate(text: &str) -> Result<u32, String> {
     number
         .parse()
         .ok()
-        .filter(|rate| (1..=1_000).contains(rate))
-        .ok_or_else(|| format!("{text:?} is no rate; expected one from 1/s to 1000/s"))
+        .filter(|rate| (1..=500).contains(rate))
+        .ok_or_else(|| format!("{text:?} is no rate; expected one from 1/s to 500/s"))
 }
 
 /// What is to be done, in the words of the command line.

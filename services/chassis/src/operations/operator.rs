@@ -26,7 +26,7 @@ use crate::shutdown::Shutdown;
 const REASON_LENGTH_MAX: usize = 400;
 const RATE_DEFAULT: u32 = 50;
 /// Faster than this, an operation takes the processors from whatever runs beside it.
-const RATE_MAX: u32 = 1_000;
+const RATE_MAX: u32 = 500;
 /// Items that are told with a plan; the others are listed.
 const ITEMS_TOLD: usize = 50;
 /// Failures that are told with an operation.

@@ -101,7 +101,7 @@ impl Desk {
     }
 
     async fn apply(&self, who: &str, hash: &str) -> Result<pb::Operation, Status> {
-        self.apply_with(who, pb::ApplyPlanRequest { hash: hash.to_owned(), rate: 1_000, ..Default::default() }).await
+        self.apply_with(who, pb::ApplyPlanRequest { hash: hash.to_owned(), rate: 500, ..Default::default() }).await
     }
 
     async fn apply_with(&self, who: &str, request: pb::ApplyPlanRequest) -> Result<pb::Operation, Status> {
@@ -243,7 +243,7 @@ async fn a_canary_that_fails_stops_the_operation_before_the_others() {
     let desk = Desk::open(100).await;
     let mut ids = desk.placed(10).await;
     let plan = desk.plan_for("ana", Kind::Pause, &ids).await.unwrap();
-    let request = pb::ApplyPlanRequest { hash: plan.hash, rate: 1_000, canary: 2, failures_max: 9 };
+    let request = pb::ApplyPlanRequest { hash: plan.hash, rate: 500, canary: 2, failures_max: 9 };
     let operation = desk.apply_with("ana", request).await.unwrap();
     ids.sort();
     desk.market.done(ids[0], AUTHORIZE_PAYMENT).await;
