@@ -273,3 +273,15 @@ fn cursor(violations: &mut Violations, text: &str) -> Option<Cursor> {
     }
     parsed
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_names_an_id_that_cannot_be_found_in_time_is_told_what_to_name_instead() {
+        let refused = not_found_in_time(ReadError::Unavailable("too slow".into()));
+        assert_eq!(refused.code(), Code::Unavailable);
+        assert!(refused.message().contains("name the event by its stream and version"), "{refused}");
+    }
+}

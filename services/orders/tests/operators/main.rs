@@ -3,6 +3,9 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod acts;
+mod acts_on_holds;
+mod acts_on_letters;
+mod desk;
 mod million;
 mod read_model;
 mod support;
