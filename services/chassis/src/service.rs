@@ -192,11 +192,8 @@ impl Service {
         self.tasks
             .spawn("grpc", grpc::serve(listener, routes, names, self.health.clone(), part, self.shutdown.clone()));
         let Self { name, mut tasks, mut shutdown, drain_limit, broker, .. } = self;
-        tokio::select! {
-            // What ends because of the shutdown did not end early.
-            biased;
-            () = shutdown.triggered() => {}
-            ended = tasks.first_to_end() => warn!(service = name, task = ended.unwrap_or("a panicked one"), "a task ended early"),
+        if let Some(task) = tasks.ends_early(&mut shutdown).await {
+            warn!(service = name, task, "a task ended early");
         }
         info!(service = name, "draining");
         let drained = tasks.finish(drain_limit).await;
