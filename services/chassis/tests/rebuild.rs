@@ -209,6 +209,19 @@ async fn a_rebuild_that_dies_leaves_a_schema_that_the_next_one_drops_and_a_secon
     assert_eq!(count(&url, SCRATCHES).await, 0);
 }
 
+/// Its connection may take a while to end; what kept others out must not.
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_rebuilds_right_after_a_rebuild_is_let_in() {
+    let url = orchard(3).await;
+    let mut witness = PgConnection::connect(&url).await.unwrap();
+    let held = "select count(*) from pg_locks join pg_database as d on d.oid = database
+                where locktype = 'advisory' and d.datname = current_database()";
+    for _ in 0..20 {
+        rebuild(&url, None).await.unwrap();
+        assert_eq!(sqlx::query_scalar::<_, i64>(held).fetch_one(&mut witness).await.unwrap(), 0);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_table_that_cannot_be_copied_whole_is_refused_with_the_reason() {
     let url = orchard(1).await;

@@ -344,7 +344,10 @@ impl<'a> Builder<'a> {
     async fn clear(&mut self) -> Result<(), sqlx::Error> {
         // Whatever failed may have left a transaction open; where none is, the server only says so.
         sqlx::raw_sql("rollback").execute(&mut self.connection).await?;
-        self.scratch.drop(&mut self.connection).await
+        self.scratch.drop(&mut self.connection).await?;
+        // Said here, not left to the end of the connection, which the server notices later than whoever comes next.
+        sqlx::raw_sql("select pg_advisory_unlock_all()").execute(&mut self.connection).await?;
+        Ok(())
     }
 }
 
