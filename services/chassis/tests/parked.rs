@@ -1,6 +1,9 @@
 //! Read models of an older program meet events of a newer one, on a real Postgres.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+#[path = "support/database.rs"]
+mod database;
 
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
@@ -12,14 +15,14 @@ use chassis::health::Health;
 use chassis::projection::{Followed, Follower, Nudge, Projection, ProjectionError, Rebuild, Report};
 use chassis::shutdown::{Shutdown, Trigger};
 use chrono::DateTime;
+use database::database;
 use eventstore::memory::CountingIds;
 use eventstore::worker::CommitListener as _;
 use eventstore::{
     Actor, Append, Category, Cause, Commit, Committed, Cursor, DomainEvent, EventId, EventStore, NewEvent, Recorded,
     StreamId, TxId, Version,
 };
-use eventstore_postgres::{MIGRATOR, PostgresStore, StoreOptions};
-use farmera_local::TestServers;
+use eventstore_postgres::{PostgresStore, StoreOptions};
 use serde::{Deserialize, Serialize};
 use sqlx::postgres::{PgConnection, PgPool};
 use tokio::task::JoinHandle;
@@ -134,15 +137,9 @@ struct World {
 
 impl World {
     async fn new(name: &'static str) -> Self {
-        let url = tokio::task::spawn_blocking(|| TestServers::shared().expect("servers start").admin_url());
-        let admin_url = url.await.unwrap();
-        let admin = PgPool::connect(&admin_url).await.unwrap();
-        sqlx::query(sqlx::AssertSqlSafe(format!("create database {name}"))).execute(&admin).await.unwrap();
-        let (server, _) = admin_url.rsplit_once('/').unwrap();
-        let url = format!("{server}/{name}");
+        let url = database(name).await;
         let store = PostgresStore::connect(&StoreOptions::new(&url)).unwrap();
         let pool = store.pool().clone();
-        MIGRATOR.run(&pool).await.unwrap();
         sqlx::query("create table shelf (id uuid primary key, numbers bigint[] not null)")
             .execute(&pool)
             .await

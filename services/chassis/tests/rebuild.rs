@@ -2,6 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "support/database.rs"]
+mod database;
+
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -18,12 +21,12 @@ use chassis::operations::{Acts as _, Mandate};
 use chassis::projection::{Progress, Projection, ProjectionError, Rebuild, RebuildError, Report, standing};
 use chassis::scan::LogScan;
 use chassis::shutdown::{Shutdown, Trigger};
+use database::database;
 use eventstore::memory::CountingIds;
 use eventstore::{
     Actor, Append, Category, Cause, Commit, Cursor, EventId, EventStore as _, NewEvent, Recorded, StreamId, Version,
 };
-use eventstore_postgres::{MIGRATOR, PostgresStore, StoreOptions};
-use farmera_local::TestServers;
+use eventstore_postgres::{PostgresStore, StoreOptions};
 use farmera_proto::saga::v1 as pb;
 use futures::StreamExt as _;
 use pb::operation::State;
@@ -74,10 +77,7 @@ impl Projection for Apples {
 async fn orchard(events: u64) -> String {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let name = format!("rebuild_{}", NEXT.fetch_add(1, Ordering::Relaxed));
-    let admin = tokio::task::spawn_blocking(|| TestServers::shared().unwrap().admin_url()).await.unwrap();
-    run(&admin, &format!("create database {name}")).await;
-    let url = format!("{}/{name}", admin.rsplit_once('/').unwrap().0);
-    MIGRATOR.run(&mut PgConnection::connect(&url).await.unwrap()).await.unwrap();
+    let url = database(&name).await;
     run(
         &url,
         "create table apple_view (tree uuid primary key, apples integer not null) with (fillfactor = 70);

@@ -26,10 +26,7 @@ async fn a_hold_is_planned_then_placed_once_whatever_happens_to_the_process() {
     let first = desk.process();
     assert_eq!(desk.over(&operation.id).await.state(), State::Done);
     first.abort();
-    // As if it had died between the hold's commit and writing that down.
-    let again = "update operation_item set state = 0";
-    sqlx::query(again).execute(&desk.market.pool).await.unwrap();
-    sqlx::query("update operation set state = 1, claimed_until = now()").execute(&desk.market.pool).await.unwrap();
+    desk.forget_what_was_done().await;
     let _second = desk.process();
     let over = desk.over(&operation.id).await;
     assert_eq!((over.state(), over.succeeded, over.failed), (State::Done, 1, 0), "{over:?}");

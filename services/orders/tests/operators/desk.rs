@@ -122,6 +122,12 @@ impl Desk {
         tokio::time::timeout(Duration::from_secs(60), followed).await.expect("the operation ends")
     }
 
+    /// As if the process had died between what it did and writing that down.
+    pub async fn forget_what_was_done(&self) {
+        sqlx::query("update operation_item set state = 0").execute(&self.market.pool).await.unwrap();
+        sqlx::query("update operation set state = 1, claimed_until = now()").execute(&self.market.pool).await.unwrap();
+    }
+
     pub async fn history(&self, saga_id: Uuid) -> Vec<(String, String, String)> {
         let stream = [(Saga::<OrderProcess>::stream(saga_id), Version::NONE)];
         let events = self.market.store.read_streams(&stream, 1_000).await.unwrap();
