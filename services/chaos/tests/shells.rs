@@ -15,7 +15,7 @@ use chassis::envelope::{Incoming, Outgoing};
 use chassis::health::Health;
 use chassis::projection::{Follower, Projection, ProjectionError};
 use chassis::reactor::{self, ConsumerSpec, NotHandled, React};
-use chassis::relay::{Relay, RelaySpec};
+use chassis::relay::{EventsPerMessage, Relay, RelaySpec};
 use chassis::shutdown::{Shutdown, Trigger};
 use eventstore::memory::{FixedClock, MemoryStore};
 use eventstore::worker::CommitListener as _;
@@ -113,7 +113,8 @@ async fn a_transaction_leaves_the_outbox_when_it_is_acknowledged() {
     let world = World::new().await;
     let spec = RelaySpec { source: "/farmera/orchard", stream: STREAM, categories: &[APPLE], translate };
     let component = Health::new().component("relay");
-    let (relay, handle) = Relay::new(spec, world.store.clone(), broker(&world.servers).await, component);
+    let (relay, handle) =
+        Relay::new(spec, world.store.clone(), broker(&world.servers).await, component, EventsPerMessage::default());
     tokio::spawn(relay.run());
     let tell = async |tree: StreamId| {
         let committed = world.grow(tree).await;

@@ -10,6 +10,7 @@ use eventstore_postgres::StoreOptions;
 use sqlx::postgres::PgConnectOptions;
 
 use crate::database::{ServerLimits, session};
+use crate::relay::EventsPerMessage;
 use crate::service::StartError;
 
 /// A value that must not be printed: a URL with a password, a key.
@@ -195,6 +196,8 @@ pub struct Common {
     pub drain_limit: Duration,
     /// Operators' plans for more things than this need a second person's approval.
     pub approval_above: u32,
+    /// How much may travel together.
+    pub events_per_message: EventsPerMessage,
 }
 
 /// Few enough to be looked at one by one.
@@ -202,7 +205,7 @@ const APPROVAL_ABOVE: u32 = 100;
 
 impl Common {
     /// Reads what every service needs: `DATABASE_URL`, `NATS_URL`, `GRPC_ADDRESS`, `DATABASE_CONNECTIONS_MAX`,
-    /// `DRAIN_LIMIT_MS`, `APPROVAL_ABOVE` (100); `MIGRATION_URL` if it is set.
+    /// `DRAIN_LIMIT_MS`, `APPROVAL_ABOVE` (100), `EVENTS_PER_MESSAGE_MAX` (64); `MIGRATION_URL` if it is set.
     ///
     /// # Errors
     /// [`ConfigError`] names the variable.
@@ -225,6 +228,7 @@ impl Common {
             database_connections_max: env.value("DATABASE_CONNECTIONS_MAX", 8, "a number of connections")?,
             drain_limit: env.millis("DRAIN_LIMIT_MS", Duration::from_secs(10))?,
             approval_above: env.value("APPROVAL_ABOVE", APPROVAL_ABOVE, "a number")?,
+            events_per_message: env.value("EVENTS_PER_MESSAGE_MAX", EventsPerMessage::default(), "1 to 64")?,
         })
     }
 

@@ -1,21 +1,25 @@
 //! How a message looks on the wire: CloudEvents 1.0 in structured mode.
 //!
 //! The body is a CloudEvent in JSON whose data is the proto3 JSON of a message from the contracts; beside it travels a
-//! header that says so, and the broker's own. Messages in binary mode, every attribute a `ce-…` header, are read as
+//! header that says so, and the broker's own. What is told at the same time on one subject travels together, as a JSON
+//! array of such events ([`batch`]). Messages in binary mode, every attribute a `ce-…` header, are read as
 //! well ([`Attributes`]). The sources: CloudEvents core 1.0.2, its JSON format, its NATS protocol binding 3.1, and the
 //! extensions for correlation, sequence and tracing. Why the body: decision 0030.
 
 mod attributes;
+pub mod batch;
+mod seal;
 
 use async_nats::HeaderMap;
 use bytes::Bytes;
-use chrono::{DateTime, SecondsFormat, Utc};
-use eventstore::{Actor, Cause, Recorded, ToldEvent, TraceContext, Version};
+use eventstore::{Actor, Cause, ToldEvent, TraceContext, Version};
 use farmera_proto::events::Event;
 use uuid::Uuid;
 
 pub use self::attributes::Attributes;
-use self::attributes::{CONTENT_TYPE, STRUCTURED, Written};
+pub use self::batch::Said;
+pub(crate) use self::seal::broker_epoch;
+pub use self::seal::{Sealed, Stamp, seal, seal_repeat};
 
 /// What a service tells others about one of its events. Made by a pure function in the service's `messages.rs`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,17 +39,6 @@ impl Outgoing {
         // The contracts have no map with other than text keys and no foreign types: writing JSON cannot fail.
         Self { subject: E::SUBJECT, message_type: E::TYPE, body: serde_json::to_vec(event).unwrap_or_default() }
     }
-}
-
-/// A message ready to be published.
-#[derive(Clone, Debug)]
-pub struct Sealed {
-    /// Where to.
-    pub subject: &'static str,
-    /// What the body is, and the broker's id for it.
-    pub headers: HeaderMap,
-    /// Attributes and data.
-    pub body: Vec<u8>,
 }
 
 /// A message as it came in.
@@ -155,54 +148,10 @@ impl Incoming {
     }
 }
 
-/// Which history of the store and which memory of the broker a message belongs to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stamp {
-    /// The history that the service's database tells.
-    pub store_epoch: Uuid,
-    /// How often the broker was found to have lost something.
-    pub broker_epoch: u32,
-}
-
-impl Stamp {
-    /// The message's id for the broker: another one in every epoch of its memory, so that its window of de-duplication
-    /// does not swallow what it has lost. The `id` stays the same: by that receivers tell a duplicate.
-    #[must_use]
-    pub fn message_id(self, event: Uuid) -> String {
-        match self.broker_epoch {
-            0 => id_text(event),
-            epoch => format!("{event}.{epoch}"),
-        }
-    }
-
-    /// Gives a message that has an id its id of this memory of the broker.
-    pub(crate) fn stamp(self, sealed: &mut Sealed) {
-        if self.broker_epoch > 0
-            && let Some(id) = sealed.headers.get(async_nats::header::NATS_MESSAGE_ID)
-        {
-            let id = format!("{id}.{}", self.broker_epoch);
-            sealed.headers.insert(async_nats::header::NATS_MESSAGE_ID, id);
-        }
-    }
-}
-
 /// The question that a message of this type asks or answers for a saga; `None` when it is news.
 #[must_use]
 pub fn request_id(saga: Uuid, message_type: &str) -> Option<Uuid> {
     farmera_proto::events::question(message_type).map(|question| eventstore::derived_id(saga, question))
-}
-
-/// Seals what a service tells about a stored event.
-#[must_use]
-pub fn seal(source: &str, outgoing: Outgoing, event: &Recorded, stamp: Stamp) -> Sealed {
-    let id = event.id.0;
-    let subject = [event.stream.category.as_str(), "/", &id_text(event.stream.id)].concat();
-    let written = Written {
-        sequence: Some(format!("{:020}", event.version.get())),
-        storeepoch: Some(stamp.store_epoch),
-        ..written(source, &outgoing, id, event.time, &event.cause, &subject)
-    };
-    sealed(&outgoing, &written, stamp.message_id(id))
 }
 
 /// The event that a message tells of and the store's history it belongs to, as its attributes name them; `None` for an
@@ -216,67 +165,11 @@ pub fn told_event(said: &Attributes<'_>) -> Option<(ToldEvent, Option<Uuid>)> {
     Some((ToldEvent { category: category.to_owned(), stream, version, id }, epoch))
 }
 
-/// In which epoch of the broker's memory the relay told of an event; `None` for a message that somebody else made of it.
-#[must_use]
-pub(crate) fn broker_epoch(headers: &HeaderMap, event: Uuid) -> Option<u32> {
-    let id = headers.get(async_nats::header::NATS_MESSAGE_ID)?.as_str();
-    match id.strip_prefix(id_text(event).as_str())? {
-        "" => Some(0),
-        rest => {
-            let epoch: u32 = rest.strip_prefix('.')?.parse().ok()?;
-            // As the relay writes it, and in no other way: what others append to an id may be a number, too.
-            (rest == format!(".{epoch}")).then_some(epoch)
-        }
-    }
-}
-
-/// Seals a recorded answer that is given once more. Its message id differs from the first time, so that the broker's
-/// de-duplication window does not swallow it; the same question asked again gets the same id.
-#[must_use]
-pub fn seal_repeat(source: &str, outgoing: Outgoing, subject: &str, now: DateTime<Utc>, cause: &Cause) -> Sealed {
-    let id = eventstore::derived_id(cause.causation, outgoing.message_type);
-    sealed(&outgoing, &written(source, &outgoing, id, now, cause, subject), id_text(id))
-}
-
-/// An id as text. A message has half a dozen of them: they are not written through the machinery for any format.
-fn id_text(id: Uuid) -> String {
-    id.hyphenated().encode_lower(&mut Uuid::encode_buffer()).to_owned()
-}
-
-fn written<'s>(
-    source: &'s str,
-    outgoing: &Outgoing,
-    id: Uuid,
-    time: DateTime<Utc>,
-    cause: &'s Cause,
-    subject: &'s str,
-) -> Written<'s> {
-    Written {
-        specversion: "1.0",
-        id,
-        source,
-        message_type: outgoing.message_type,
-        subject,
-        time: time.to_rfc3339_opts(SecondsFormat::Micros, true),
-        datacontenttype: "application/json",
-        correlationid: cause.correlation,
-        causationid: cause.causation,
-        requestid: request_id(cause.correlation, outgoing.message_type),
-        traceparent: cause.trace.as_ref().map(|trace| trace.0.as_str()),
-        sequence: None,
-        storeepoch: None,
-    }
-}
-
-fn sealed(outgoing: &Outgoing, written: &Written<'_>, message_id: String) -> Sealed {
-    let mut headers = HeaderMap::new();
-    headers.insert(CONTENT_TYPE, STRUCTURED);
-    headers.insert(async_nats::header::NATS_MESSAGE_ID, message_id);
-    Sealed { subject: outgoing.subject, headers, body: written.around(&outgoing.body) }
-}
-
 #[cfg(test)]
 mod tests {
+    use chrono::DateTime;
+    use eventstore::Recorded;
+
     use super::*;
 
     fn cause() -> Cause {
@@ -299,7 +192,7 @@ mod tests {
     #[test]
     fn what_is_sealed_can_be_opened() {
         let sealed = seal_repeat("/farmera/orders", outgoing(), "order/1", DateTime::default(), &cause());
-        let opened = Incoming::open(sealed.subject, &sealed.headers, &Bytes::from(sealed.body)).unwrap();
+        let opened = Incoming::open(sealed.subject, &sealed.headers(), &Bytes::from(sealed.body)).unwrap();
         assert_eq!((opened.correlation, opened.causation), (Uuid::from_u128(1), Uuid::from_u128(2)));
         assert_eq!(opened.trace, cause().trace);
         assert_eq!(opened.message_type, "farmera.orders.v1.OrderPlaced");
@@ -321,6 +214,10 @@ mod tests {
         };
         let stamp = Stamp { store_epoch: Uuid::from_u128(8), broker_epoch: 2 };
         let sealed = seal("/farmera/orders", outgoing(), &recorded, stamp);
+        let mut headers = HeaderMap::new();
+        headers.insert("content-type", "application/cloudevents+json");
+        headers.insert("Nats-Msg-Id", "00000000-0000-0000-0000-000000000007.2");
+        assert_eq!(sealed.headers(), headers);
         assert_eq!(
             String::from_utf8(sealed.body).unwrap(),
             concat!(
@@ -333,10 +230,6 @@ mod tests {
                 r#""sequence":"00000000000000000004","storeepoch":"00000000-0000-0000-0000-000000000008","data":{}}"#,
             )
         );
-        let mut headers = HeaderMap::new();
-        headers.insert(CONTENT_TYPE, "application/cloudevents+json");
-        headers.insert(async_nats::header::NATS_MESSAGE_ID, "00000000-0000-0000-0000-000000000007.2");
-        assert_eq!(sealed.headers, headers);
     }
 
     #[test]
@@ -357,7 +250,8 @@ mod tests {
     #[test]
     fn an_answer_that_is_given_again_names_no_event() {
         let sealed = seal_repeat("/farmera/orders", outgoing(), "order/1", DateTime::default(), &cause());
-        let said = Attributes::of(Some(&sealed.headers), &sealed.body).unwrap();
+        let headers = sealed.headers();
+        let said = Attributes::of(Some(&headers), &sealed.body).unwrap();
         assert_eq!(told_event(&said), None);
     }
 
@@ -367,7 +261,8 @@ mod tests {
             let cause = Cause { causation: Uuid::from_u128(causation), ..cause() };
             let outgoing = Outgoing { message_type, ..outgoing() };
             let sealed = seal_repeat("/farmera/orders", outgoing, "order/1", DateTime::default(), &cause);
-            let said = Attributes::of(Some(&sealed.headers), &sealed.body).unwrap();
+            let headers = sealed.headers();
+            let said = Attributes::of(Some(&headers), &sealed.body).unwrap();
             said.request.map(ToOwned::to_owned)
         };
         let question = named("farmera.orders.v1.PaymentCaptureRequested", 2);

@@ -20,10 +20,12 @@
 //! Bounded: at most [`HANDOFFS_MAX`] commits wait in memory and [`UNACKNOWLEDGED_MAX`] await acknowledgement; what is
 //! beyond that is left to the sweep.
 
+mod batches;
 mod flow;
 mod lanes;
 mod outlet;
 
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,6 +34,7 @@ use eventstore::{Category, Committed, DecodeError, Recorded, TxId};
 use tokio::sync::mpsc;
 use tracing::debug;
 
+use crate::envelope::batch::EVENTS_MAX;
 use crate::envelope::{Outgoing, Sealed};
 
 pub use flow::Relay;
@@ -44,6 +47,25 @@ pub const UNACKNOWLEDGED_MAX: usize = 2_048;
 pub const SWEEP_AGE: Duration = Duration::from_secs(3);
 /// How often it is looked whether the broker still holds what it acknowledged.
 pub const LOOK_INTERVAL: Duration = Duration::from_secs(5);
+
+/// How many events a message holds at most: 1 to [`EVENTS_MAX`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EventsPerMessage(usize);
+
+impl Default for EventsPerMessage {
+    fn default() -> Self {
+        Self(EVENTS_MAX)
+    }
+}
+
+impl FromStr for EventsPerMessage {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let count = text.parse().map_err(|_| ())?;
+        if (1..=EVENTS_MAX).contains(&count) { Ok(Self(count)) } else { Err(()) }
+    }
+}
 
 /// What a service tells others about a stored event; `None` when it is nobody's business. Pure.
 pub type Translate = fn(&Recorded) -> Result<Option<Outgoing>, DecodeError>;
@@ -84,5 +106,17 @@ impl RelayHandle {
         if self.0.try_send(Handoff::Repeat(sealed)).is_err() {
             debug!("the relay's queue is full; a repeated answer is dropped");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_holds_one_to_sixty_four_events() {
+        let read = |text: &str| text.parse::<EventsPerMessage>().map(|EventsPerMessage(count)| count);
+        assert_eq!(["1", "64"].map(read), [Ok(1), Ok(EVENTS_MAX)]);
+        assert!(["0", "65", "-1", "many", ""].map(read).iter().all(Result::is_err));
     }
 }

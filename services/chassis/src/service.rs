@@ -24,7 +24,7 @@ use crate::health::{Component, Health};
 use crate::probe::Probe;
 use crate::projection::{Followed, Follower, Nudge, Projection};
 use crate::reactor::{self, ConsumerSpec, React};
-use crate::relay::{Relay, RelayHandle, RelaySpec};
+use crate::relay::{EventsPerMessage, Relay, RelayHandle, RelaySpec};
 use crate::scan::LogScan;
 use crate::schema::Schema;
 use crate::shutdown::Shutdown;
@@ -86,6 +86,7 @@ pub struct Service {
     pub(crate) owner_url: Option<Secret>,
     /// Plans for more things than this need a second person's approval.
     pub(crate) approval_above: u32,
+    events_per_message: EventsPerMessage,
     pub(crate) transport: Arc<dyn Transport>,
     health: Health,
     drain_limit: Duration,
@@ -135,6 +136,7 @@ impl Service {
             shutdown,
             owner_url: common.owner_url.clone(),
             approval_above: common.approval_above,
+            events_per_message: common.events_per_message,
             transport,
             health,
             drain_limit,
@@ -163,7 +165,8 @@ impl Service {
     /// Starts the relay; give the handle to the worker as a listener.
     pub fn relay(&mut self, spec: RelaySpec) -> RelayHandle {
         let component = self.component("relay");
-        let (relay, handle) = Relay::new(spec, Arc::clone(&self.transport), self.broker.clone(), component);
+        let (store, broker) = (Arc::clone(&self.transport), self.broker.clone());
+        let (relay, handle) = Relay::new(spec, store, broker, component, self.events_per_message);
         self.tasks.spawn("relay", relay.run());
         handle
     }

@@ -32,8 +32,8 @@ const BEYOND_ACK_WAIT: Duration = Duration::from_secs(14);
 /// The first message that comes again after its process died has come by then.
 const SECOND_HANDS: Duration = Duration::from_secs(20);
 
-/// Handles every message but those that say `poison`, and those only while it is not healed. What says `long` takes
-/// [`BEYOND_ACK_WAIT`].
+/// Handles every message but those that say `poison`, and those only while it is not healed; what says `later` has to
+/// come twice. What says `long` takes [`BEYOND_ACK_WAIT`].
 struct Ear {
     store: Arc<MemoryStore>,
     heard: Mutex<Vec<String>>,
@@ -47,7 +47,11 @@ impl React for Ear {
         if said.contains("poison") && !*self.healed.lock().unwrap() {
             return Err(NotHandled::Poison("nobody can digest this".to_owned()));
         }
+        let known = self.heard.lock().unwrap().contains(&said);
         self.heard.lock().unwrap().push(said.clone());
+        if said.contains("later") && !known {
+            return Err(NotHandled::Later("not now".to_owned()));
+        }
         if said.contains("long") {
             sleep(BEYOND_ACK_WAIT).await;
         }
@@ -105,6 +109,13 @@ impl World {
     /// A sound message of one order.
     async fn tell(&self, order: u128, said: &str) {
         self.publish(envelope(order, said), said).await;
+    }
+
+    /// These events in one message.
+    async fn tell_together(&self, events: &[String]) {
+        let mut headers = HeaderMap::new();
+        headers.insert("content-type", "application/cloudevents-batch+json");
+        self.publish(headers, format!("[{}]", events.join(","))).await;
     }
 
     fn heard(&self) -> Vec<String> {
@@ -188,6 +199,44 @@ async fn nothing_overtakes_a_message_that_nobody_can_handle_and_others_go_on() {
     world.stop().await;
 }
 
+/// A sound event of one order, as it stands in a body.
+fn event(number: u128, said: &str) -> String {
+    let (order, id) = (order(number), Uuid::new_v5(&order(number), said.as_bytes()));
+    format!(
+        r#"{{"specversion":"1.0","id":"{id}","source":"/farmera/orders","type":"{TYPE}","subject":"order/{order}","#
+    ) + &format!(r#""correlationid":"{order}","causationid":"{order}","data":"{said}"}}"#)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_event_of_a_batch_is_handled_as_if_it_had_come_alone() {
+    let mut world = World::new().await;
+    world.start();
+    let poison = event(2, "b1 poison");
+    let events = [event(1, "a1"), poison.clone(), "{\"id\":7}".to_owned(), event(3, "c1 later"), event(1, "a2")];
+    world.tell_together(&events).await;
+    world.tell_together(&[event(2, "b2"), event(4, "d1")]).await;
+    world.until("all", async |world| world.letters().await.len() == 3 && world.heard().len() >= 7).await;
+
+    // One could not be handled at once, so all came again; who handles them for real recognises them.
+    let heard = world.heard();
+    let count = |said: &str| heard.iter().filter(|heard| heard.contains(said)).count();
+    assert_eq!(["a1", "b1", "c1", "a2", "b2", "d1"].map(count), [2, 0, 2, 2, 0, 1], "{heard:?}");
+    assert!(heard.iter().position(|heard| heard.contains("a1")) < heard.iter().position(|heard| heard.contains("a2")));
+
+    // What nobody can handle is kept by itself, in its line.
+    let letters = world.letters().await;
+    let kept = |body: &str| letters.iter().find(|stored| stored.letter.body == body.as_bytes()).unwrap();
+    assert_eq!(kept(&poison).letter.key, Some(format!("order/{}", order(2))));
+    assert_eq!(kept(&poison).letter.headers, r#"{"content-type":["application/cloudevents+json"]}"#);
+    assert_eq!(kept(&event(2, "b2")).letter.key, kept(&poison).letter.key);
+    assert_eq!(kept("{\"id\":7}").letter.key, None);
+    *world.ear.healed.lock().unwrap() = true;
+    assert!(world.store.ask_redrive(kept(&poison).id, "ana").await.unwrap());
+    world.hears("\"b2\"").await;
+    assert_eq!(world.heard()[heard.len()..], ["\"b1 poison\"", "\"b2\""]);
+    world.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_stranger_publishes_blocks_nobody_and_is_kept_for_an_operator() {
     let mut world = World::new().await;
@@ -204,9 +253,11 @@ async fn what_a_stranger_publishes_blocks_nobody_and_is_kept_for_an_operator() {
     world.publish(with("ce-type", "farmera.orders.v1.OrderCancelled"), "another type").await;
     world.publish(with("ce-subject", "whatever"), "poison without a key").await;
     world.publish(HeaderMap::new(), vec![b'x'; 1024 * 1024 - 200]).await;
+    world.tell_together(&[]).await;
+    world.tell_together(&vec![event(1, "one of too many"); 65]).await;
     world.tell(1, "a1").await;
     world.hears("a1").await;
-    world.keeps(6).await;
+    world.keeps(8).await;
     let reasons: Vec<String> = world.letters().await.into_iter().map(|stored| stored.letter.reason).collect();
     for expected in [
         "attribute specversion is missing",
@@ -214,12 +265,13 @@ async fn what_a_stranger_publishes_blocks_nobody_and_is_kept_for_an_operator() {
         "it says that it is from \"/stranger\": FARMERA_ORDERS does not publish for others",
         "its type is \"farmera.orders.v1.OrderCancelled\": on farmera.orders.order_placed only farmera.orders.v1.OrderPlaced travels",
         "nobody can digest this",
+        "the body is no CloudEvent: invalid length 0, expected an array of 1 to 64 events at line 1 column 2",
     ] {
         assert!(reasons.iter().any(|reason| reason == expected), "{expected}: {reasons:#?}");
     }
     assert!(world.letters().await.iter().all(|stored| stored.letter.key.is_none()));
     let blocked = world.store.blocked(SPEC.durable, 10).await.unwrap();
-    assert_eq!((blocked.keys.len(), blocked.lines), (0, 6), "seen, and in nobody's way");
+    assert_eq!((blocked.keys.len(), blocked.lines), (0, 8), "seen, and in nobody's way");
 
     // More than the broker takes does not even leave the publisher.
     let over = vec![b'x'; 2 * 1024 * 1024];

@@ -34,6 +34,22 @@ async fn two_replicas_that_die_in_the_middle_tell_every_stream_in_order() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_may_go_at_the_same_time_goes_in_one_message_and_an_event_s_next_one_after_it() {
+    let world = World::new().await;
+    let died = world.replica().await;
+    for number in (0..8).chain(0..8) {
+        world.commit(&died, number).await;
+    }
+    died.kill().await;
+    let swept = world.replica().await;
+    let held = world.settled().await;
+    held.assert_in_order();
+    assert_eq!((held.events(), held.told), (16, 16));
+    assert!(held.messages < 8, "{} messages for two events of eight streams", held.messages);
+    swept.kill().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn whatever_the_broker_forgets_is_told_again_within_its_window_of_de_duplication() {
     let world = World::new().await;
     let replica = world.replica().await;

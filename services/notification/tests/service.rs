@@ -58,7 +58,7 @@ fn request(order: Uuid, causation: u128) -> (Outgoing, Cause) {
 async fn ask(broker: &Broker, order: Uuid, causation: u128) {
     let (outgoing, cause) = request(order, causation);
     let sealed = seal_repeat("/farmera/orders", outgoing, "saga/1", DateTime::default(), &cause);
-    let published = broker.jetstream.publish_with_headers(sealed.subject, sealed.headers, sealed.body.into());
+    let published = broker.jetstream.publish_with_headers(sealed.subject, sealed.headers(), sealed.body.into());
     published.await.unwrap().await.unwrap();
 }
 

@@ -299,14 +299,12 @@ async fn an_answer_that_never_comes_is_asked_for_again_when_it_is_due() {
         });
         let sent: Vec<Sealed> = told.collect();
         let [first, second] = sent.as_slice() else { panic!("{sent:?}") };
-        let [one, other] = [first, second].map(|sealed| Attributes::of(Some(&sealed.headers), &sealed.body).unwrap());
+        let [of_first, of_second] = [first, second].map(Sealed::headers);
+        let one = Attributes::of(Some(&of_first), &first.body).unwrap();
+        let other = Attributes::of(Some(&of_second), &second.body).unwrap();
         assert!(one.request.is_some() && one.request == other.request, "it is the same question");
         assert_ne!(one.id, other.id, "every attempt is a message of its own");
-        assert_ne!(
-            first.headers.get("Nats-Msg-Id"),
-            second.headers.get("Nats-Msg-Id"),
-            "the broker must not swallow it"
-        );
+        assert_ne!(first.message_id, second.message_id, "the broker must not swallow it");
         let due =
             world.store.claim_due_timers(&[Saga::<OrderProcess>::CATEGORY], 10, Duration::from_secs(1)).await.unwrap();
         assert!(!due.due.is_empty() || due.next.is_some(), "the saga has a timer");

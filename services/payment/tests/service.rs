@@ -66,7 +66,7 @@ impl Orders {
         let outgoing = Outgoing { subject, message_type, body };
         let message = eventstore::derived_id(causation, outgoing.message_type);
         let sealed = seal_repeat("/farmera/orders", outgoing, "saga/1", DateTime::default(), &cause);
-        let published = self.broker.jetstream.publish_with_headers(subject, sealed.headers, sealed.body.into());
+        let published = self.broker.jetstream.publish_with_headers(subject, sealed.headers(), sealed.body.into());
         published.await.unwrap().await.unwrap();
         timeout(Duration::from_secs(20), self.answer_to(message)).await.expect("an answer")
     }

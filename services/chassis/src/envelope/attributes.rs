@@ -13,6 +13,9 @@ pub(super) const CONTENT_TYPE: HeaderName = HeaderName::from_static("content-typ
 /// The media type of a CloudEvent in JSON (CloudEvents JSON format 1.0.2, section 3).
 pub(super) const STRUCTURED: &str = "application/cloudevents+json";
 
+/// The media type of several (section 4 there).
+pub(super) const BATCH: &str = "application/cloudevents-batch+json";
+
 /// What a message says of itself. Nothing is checked but that it can be read; an attribute that is absent is `None`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Attributes<'m> {
@@ -48,7 +51,7 @@ pub struct Attributes<'m> {
 
 /// A CloudEvent as JSON. Names are those of CloudEvents and of its extensions, see the module above.
 #[derive(Deserialize)]
-struct Structured<'m> {
+pub(super) struct Structured<'m> {
     specversion: Option<&'m str>,
     id: Option<&'m str>,
     source: Option<&'m str>,
@@ -79,24 +82,9 @@ impl<'m> Attributes<'m> {
         Ok(headers.map_or(Self { data: body, ..Self::default() }, |headers| Self::in_headers(headers, body)))
     }
 
-    fn in_body(body: &'m [u8]) -> Result<Self, EnvelopeError> {
+    pub(super) fn in_body(body: &'m [u8]) -> Result<Self, EnvelopeError> {
         let read = serde_json::from_slice::<Structured<'m>>(body);
-        let read = read.map_err(|error| EnvelopeError::Unreadable { reason: error.to_string() })?;
-        Ok(Self {
-            spec_version: read.specversion,
-            id: read.id,
-            source: read.source,
-            message_type: read.message_type,
-            about: read.subject,
-            time: read.time,
-            correlation: read.correlationid,
-            causation: read.causationid,
-            request: read.requestid,
-            trace: read.traceparent,
-            sequence: read.sequence,
-            store_epoch: read.storeepoch,
-            data: read.data.map_or(&[], |data| data.get().as_bytes()),
-        })
+        read.map(Self::from).map_err(|error| EnvelopeError::Unreadable { reason: error.to_string() })
     }
 
     fn in_headers(headers: &'m HeaderMap, body: &'m [u8]) -> Self {
@@ -115,6 +103,26 @@ impl<'m> Attributes<'m> {
             sequence: text("ce-sequence"),
             store_epoch: text("ce-storeepoch"),
             data: body,
+        }
+    }
+}
+
+impl<'m> From<Structured<'m>> for Attributes<'m> {
+    fn from(read: Structured<'m>) -> Self {
+        Self {
+            spec_version: read.specversion,
+            id: read.id,
+            source: read.source,
+            message_type: read.message_type,
+            about: read.subject,
+            time: read.time,
+            correlation: read.correlationid,
+            causation: read.causationid,
+            request: read.requestid,
+            trace: read.traceparent,
+            sequence: read.sequence,
+            store_epoch: read.storeepoch,
+            data: read.data.map_or(&[], |data| data.get().as_bytes()),
         }
     }
 }

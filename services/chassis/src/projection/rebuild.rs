@@ -185,6 +185,8 @@ impl<'a> Builder<'a> {
         // What a crash of the server takes from the copies is no loss; the switch commits for good.
         let session = session(asked.url, "farmera-rebuild", limits).map_err(ConnectError::from)?;
         let session = session.options([("search_path", scratch.schema()), ("synchronous_commit", "off")]);
+        // A rollback on principle is nothing to tell an operator.
+        let session = session.options([("client_min_messages", "error")]);
         let connected = timeout(DEADLINE, session.connect()).await.map_err(|_| RebuildError::Late)?;
         let connection = connected.map_err(ConnectError::from)?;
         let aside = Aside::default();

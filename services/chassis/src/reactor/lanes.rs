@@ -1,19 +1,21 @@
 //! Order per key: a message waits until its elder of the same key is done.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use foldhash::fast::RandomState;
 
 /// The messages in work, and what waits behind them.
 pub(super) struct Lanes<T>(Mutex<Waiting<T>>);
 
 struct Waiting<T> {
-    behind: HashMap<String, VecDeque<T>>,
+    behind: HashMap<Arc<str>, VecDeque<T>, RandomState>,
     in_work: usize,
 }
 
 impl<T> Default for Lanes<T> {
     fn default() -> Self {
-        Self(Mutex::new(Waiting { behind: HashMap::new(), in_work: 0 }))
+        Self(Mutex::new(Waiting { behind: HashMap::default(), in_work: 0 }))
     }
 }
 
@@ -24,7 +26,7 @@ impl<T> Lanes<T> {
     }
 
     /// A message comes in: it is given back to be handled now, or waits for its elder. Without a key it never waits.
-    pub(super) fn enter(&self, key: Option<&str>, message: T) -> Option<T> {
+    pub(super) fn enter(&self, key: Option<&Arc<str>>, message: T) -> Option<T> {
         let mut lanes = self.lock();
         lanes.in_work += 1;
         let Some(key) = key else { return Some(message) };
@@ -34,14 +36,14 @@ impl<T> Lanes<T> {
                 None
             }
             None => {
-                lanes.behind.insert(key.to_owned(), VecDeque::new());
+                lanes.behind.insert(Arc::clone(key), VecDeque::new());
                 Some(message)
             }
         }
     }
 
     /// A message is done: whatever waits behind it is next.
-    pub(super) fn leave(&self, key: Option<&str>) -> Option<T> {
+    pub(super) fn leave(&self, key: Option<&Arc<str>>) -> Option<T> {
         let mut lanes = self.lock();
         lanes.in_work = lanes.in_work.saturating_sub(1);
         let key = key?;
@@ -52,12 +54,9 @@ impl<T> Lanes<T> {
         next
     }
 
-    /// What waits behind its elders now.
-    pub(super) fn behind(&self) -> Vec<T>
-    where
-        T: Clone,
-    {
-        self.lock().behind.values().flatten().cloned().collect()
+    /// What `of` says of those that wait behind their elders now.
+    pub(super) fn behind<S>(&self, of: impl FnMut(&T) -> S) -> Vec<S> {
+        self.lock().behind.values().flatten().map(of).collect()
     }
 
     /// Never poisoned for good: every change is complete before the lock is let go.
@@ -73,16 +72,17 @@ mod tests {
     #[test]
     fn messages_of_one_key_follow_each_other_and_others_do_not_wait() {
         let lanes = Lanes::default();
-        assert_eq!(lanes.enter(Some("a"), 1), Some(1));
-        assert_eq!(lanes.enter(Some("a"), 2), None);
-        assert_eq!(lanes.enter(Some("a"), 3), None);
-        assert_eq!(lanes.enter(Some("b"), 4), Some(4));
+        let (a, b) = (Arc::from("a"), Arc::from("b"));
+        assert_eq!(lanes.enter(Some(&a), 1), Some(1));
+        assert_eq!(lanes.enter(Some(&a), 2), None);
+        assert_eq!(lanes.enter(Some(&a), 3), None);
+        assert_eq!(lanes.enter(Some(&b), 4), Some(4));
         assert_eq!(lanes.enter(None, 5), Some(5));
         assert_eq!(lanes.in_work(), 5);
-        assert_eq!(lanes.behind(), [2, 3]);
-        assert_eq!([lanes.leave(Some("a")), lanes.leave(Some("a")), lanes.leave(Some("a"))], [Some(2), Some(3), None]);
-        assert_eq!((lanes.leave(None), lanes.leave(Some("b"))), (None, None));
+        assert_eq!(lanes.behind(|message| *message), [2, 3]);
+        assert_eq!([lanes.leave(Some(&a)), lanes.leave(Some(&a)), lanes.leave(Some(&a))], [Some(2), Some(3), None]);
+        assert_eq!((lanes.leave(None), lanes.leave(Some(&b))), (None, None));
         assert_eq!(lanes.in_work(), 0);
-        assert_eq!(lanes.enter(Some("a"), 6), Some(6), "the lane is free again");
+        assert_eq!(lanes.enter(Some(&a), 6), Some(6), "the lane is free again");
     }
 }

@@ -1,5 +1,7 @@
 //! What came in: is it sound, whose is it, and how is it kept when it cannot be handled.
 
+use std::sync::Arc;
+
 use async_nats::HeaderMap;
 use async_nats::jetstream::Message;
 use bytes::Bytes;
@@ -9,30 +11,58 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::ConsumerSpec;
+use super::delivery::Delivery;
 use crate::broker;
-use crate::envelope::{Attributes, EnvelopeError, Incoming};
+use crate::envelope::{Attributes, EnvelopeError, Incoming, Said, batch};
 
 /// The largest body that is looked into. The broker's own limit is the same unless somebody has raised it.
 const BODY_BYTES_MAX: usize = 1024 * 1024;
 const CATEGORY_LENGTH_MAX: usize = 32;
 
-/// A message that came in, read once.
-#[derive(Clone)]
+/// An event that came in, read once.
 pub(super) struct Received {
-    /// As it came, to be acknowledged.
-    pub(super) message: Message,
+    pub(super) origin: Origin,
+    /// Whose line it stands in: the stream its publisher tells of, `<category>/<uuid>`. `None` for what does not name
+    /// one.
+    pub(super) key: Option<Arc<str>>,
     /// What it says, when it is what its publisher would publish there; otherwise why it is not, for an operator.
     pub(super) sound: Result<Incoming, String>,
 }
 
-/// Reads a message, and says whose line it stands in: the stream its publisher tells of, `<category>/<uuid>`. `None`
-/// for what does not name one.
-pub(super) fn receive(spec: &ConsumerSpec, message: Message) -> (Option<String>, Received) {
-    let said = Attributes::of(message.headers.as_ref(), &message.payload);
+/// How an event came in.
+pub(super) struct Origin {
+    /// With what, to be acknowledged.
+    pub(super) delivery: Arc<Delivery>,
+    /// Its place in a batch; `None` when it came alone.
+    place: Option<usize>,
+}
+
+/// Reads what a message holds, in its order; at least one.
+pub(super) fn receive(spec: &ConsumerSpec, message: Message) -> Vec<Received> {
+    let read: Vec<_> = match Said::of(message.headers.as_ref(), &message.payload) {
+        Said::Alone(said) => vec![(None, read(spec, &message, said))],
+        Said::Together(all) => {
+            let read = all.into_iter().map(|said| read(spec, &message, said));
+            read.enumerate().map(|(place, read)| (Some(place), read)).collect()
+        }
+    };
+    let delivery = Arc::new(Delivery::new(message, read.len()));
+    let received = |(place, (key, sound))| {
+        let origin = Origin { delivery: Arc::clone(&delivery), place };
+        Received { origin, key, sound }
+    };
+    read.into_iter().map(received).collect()
+}
+
+/// The key and the content of what says this of itself.
+fn read(
+    spec: &ConsumerSpec,
+    message: &Message,
+    said: Result<Attributes<'_>, EnvelopeError>,
+) -> (Option<Arc<str>>, Result<Incoming, String>) {
     let about = said.as_ref().ok().and_then(|said| said.about);
-    let key = about.filter(|about| is_stream(about)).map(str::to_owned);
-    let sound = open(spec, &message, said);
-    (key, Received { message, sound })
+    let key = about.filter(|about| is_stream(about)).map(Arc::from);
+    (key, open(spec, message, said))
 }
 
 fn is_stream(about: &str) -> bool {
@@ -78,18 +108,22 @@ fn open(
     }
 }
 
-/// The message as it is kept.
-pub(super) fn letter(spec: &ConsumerSpec, message: &Message, key: Option<&str>, reason: String) -> DeadLetter {
-    let none = HeaderMap::new();
-    let headers = message.headers.as_ref().unwrap_or(&none);
-    let body = message.payload.get(..BODY_BYTES_MAX).unwrap_or(&message.payload);
+/// An event as it is kept: as if it had come alone.
+pub(super) fn letter(spec: &ConsumerSpec, origin: &Origin, key: Option<&str>, reason: String) -> DeadLetter {
+    let message = origin.delivery.message();
+    let part = origin.place.and_then(|place| batch::part(&message.payload, place));
+    let (headers, body) = match part {
+        Some(part) => (batch::headers_of_part(), part),
+        None => (message.headers.clone().unwrap_or_default(), message.payload.clone()),
+    };
+    let body = body.get(..BODY_BYTES_MAX).unwrap_or(&body);
     let letter = DeadLetter {
         consumer: spec.durable.to_owned(),
-        message: name(&message.subject, headers, body),
+        message: name(&message.subject, &headers, body),
         key: key.map(ToOwned::to_owned),
         sequence: message.info().map_or(0, |info| info.stream_sequence),
         subject: message.subject.to_string(),
-        headers: to_json(headers),
+        headers: to_json(&headers),
         body: body.to_vec(),
         reason,
     };

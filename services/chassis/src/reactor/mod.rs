@@ -17,6 +17,7 @@
 
 mod blockade;
 mod consumer;
+mod delivery;
 mod lanes;
 mod message;
 mod redrive;
@@ -29,7 +30,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::jetstream::consumer::pull;
-use async_nats::jetstream::{AckKind, Message};
 use eventstore::{DeadLetter, DeadLetters};
 use faults::{Plant, Point};
 use futures::StreamExt as _;
@@ -38,6 +38,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use tracing::{debug, error, warn};
 
 use self::blockade::Blockade;
+use self::delivery::Delivery;
 use self::lanes::Lanes;
 use self::message::Received;
 use self::redrive::Redriver;
@@ -50,7 +51,7 @@ use crate::shutdown::Shutdown;
 /// Messages of one consumer that may be in work at a time.
 const IN_WORK_MAX: usize = 2_048;
 /// Messages fetched with one request.
-const FETCH_MAX: usize = 512;
+const FETCH_MAX: usize = 128;
 /// A message that was neither acknowledged nor given back for this long comes again: whatever a process that died had
 /// in its hands waits so long for another.
 const ACK_WAIT: Duration = Duration::from_secs(10);
@@ -172,9 +173,11 @@ impl Reactor<'_> {
                 next = messages.next(), if self.lanes.in_work() < IN_WORK_MAX => match next {
                     Some(Ok(message)) => {
                         watchdog.heard();
-                        let (key, received) = message::receive(&self.spec, message);
-                        if let Some(first) = self.lanes.enter(key.as_deref(), received) {
-                            in_work.push(self.follow(key, first));
+                        for received in message::receive(&self.spec, message) {
+                            let key = received.key.clone();
+                            if let Some(first) = self.lanes.enter(key.as_ref(), received) {
+                                in_work.push(self.follow(key, first));
+                            }
                         }
                     }
                     Some(Err(failed)) => {
@@ -183,8 +186,8 @@ impl Reactor<'_> {
                     }
                     None => break,
                 },
-                _ = progress.tick() => for waiting in self.lanes.behind() {
-                    drop(waiting.message.ack_with(AckKind::Progress).await);
+                _ = progress.tick() => for waiting in self.lanes.behind(|waiting| Arc::clone(&waiting.origin.delivery)) {
+                    waiting.progress().await;
                 },
                 _ = look.tick() => if watchdog.is_stalled(self.lanes.in_work()).await {
                     break;
@@ -194,31 +197,31 @@ impl Reactor<'_> {
         while let Some(()) = in_work.next().await {}
     }
 
-    /// Handles a message, then those of the same key that have come in meanwhile.
-    async fn follow(&self, key: Option<String>, first: Received) {
+    /// Handles an event, then those of the same key that have come in meanwhile.
+    async fn follow(&self, key: Option<Arc<str>>, first: Received) {
         let mut next = Some(first);
         while let Some(received) = next {
-            self.handle(key.as_deref(), received).await;
-            next = self.lanes.leave(key.as_deref());
+            self.handle(received).await;
+            next = self.lanes.leave(key.as_ref());
         }
     }
 
-    async fn handle(&self, key: Option<&str>, Received { message, sound }: Received) {
-        let message = &message;
+    async fn handle(&self, received: Received) {
+        let delivery = Arc::clone(&received.origin.delivery);
         faults::reach(Point::ReceiveAfter);
         if faults::planted(Plant::AckBeforeCommit) {
-            drop(message.ack().await);
+            drop(delivery.message().ack().await);
         }
-        let ack = match in_progress(message, self.decide(key, message, sound)).await {
-            Ok(()) => AckKind::Ack,
+        let again = match in_progress(&delivery, self.decide(received)).await {
+            Ok(()) => false,
             Err(NotHandled::Poison(reason) | NotHandled::Later(reason)) => {
-                let delay = redelivery_delay(message.info().map_or(1, |info| info.delivered));
-                debug!(consumer = self.spec.durable, reason, ?delay, "a message is given back");
-                AckKind::Nak(Some(delay))
+                debug!(consumer = self.spec.durable, reason, "an event cannot be handled now");
+                true
             }
         };
+        let Some(ack) = delivery.done(again) else { return };
         faults::reach(Point::AckBefore);
-        let acknowledged = message.ack_with(ack).await;
+        let acknowledged = delivery.message().ack_with(ack).await;
         faults::reach(Point::AckAfter);
         if let Err(failed) = acknowledged {
             debug!(
@@ -230,19 +233,15 @@ impl Reactor<'_> {
     }
 
     /// Handled, parked, or parked behind.
-    async fn decide(
-        &self,
-        key: Option<&str>,
-        message: &Message,
-        sound: Result<Incoming, String>,
-    ) -> Result<(), NotHandled> {
+    async fn decide(&self, received: Received) -> Result<(), NotHandled> {
+        let Received { origin, key, sound } = received;
         // What is not sound has no say in whose line it stands.
-        let key = key.filter(|_| sound.is_ok());
+        let key = key.as_deref().filter(|_| sound.is_ok());
         if let Some(key) = key
             && self.blockade.may_block(key)
         {
             let reason = format!("waits behind an earlier message of {key}");
-            if self.blockade.park_behind(key, message::letter(&self.spec, message, Some(key), reason)).await? {
+            if self.blockade.park_behind(key, message::letter(&self.spec, &origin, Some(key), reason)).await? {
                 return Ok(());
             }
         }
@@ -254,9 +253,10 @@ impl Reactor<'_> {
             },
             Err(unsound) => unsound,
         };
-        error!(consumer = self.spec.durable, subject = %message.subject, key, reason, "a message cannot be handled and is parked");
+        let subject = &origin.delivery.message().subject;
+        error!(consumer = self.spec.durable, %subject, key, reason, "a message cannot be handled and is parked");
         metrics::counter!("farmera_dead_letters_total", "consumer" => self.spec.durable).increment(1);
-        self.react.park(message::letter(&self.spec, message, key, reason)).await?;
+        self.react.park(message::letter(&self.spec, &origin, key, reason)).await?;
         if let Some(key) = key {
             self.blockade.block(key);
         }
@@ -265,15 +265,12 @@ impl Reactor<'_> {
 }
 
 /// Does `work`, and says so to the broker as long as it takes.
-async fn in_progress<T>(message: &Message, work: impl Future<Output = T>) -> T {
+async fn in_progress<T>(delivery: &Delivery, work: impl Future<Output = T>) -> T {
     let mut work = pin!(work);
     loop {
         match timeout(PROGRESS_INTERVAL, work.as_mut()).await {
             Ok(done) => return done,
-            Err(_) => {
-                // Not heard, it comes again while we work; those who handle it recognise it.
-                drop(message.ack_with(AckKind::Progress).await);
-            }
+            Err(_) => delivery.progress().await,
         }
     }
 }

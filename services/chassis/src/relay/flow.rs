@@ -14,9 +14,12 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until};
 use tracing::{error, info, warn};
 use uuid::Uuid;
 
-use super::lanes::{Elders, Lanes, Step};
+use super::batches::gather;
+use super::lanes::{Elders, Lanes, Parcel, Step};
 use super::outlet::{At, Outlet, PAGE, Page};
-use super::{HANDOFFS_MAX, Handoff, LOOK_INTERVAL, RelayHandle, RelaySpec, SWEEP_AGE, UNACKNOWLEDGED_MAX};
+use super::{
+    EventsPerMessage, HANDOFFS_MAX, Handoff, LOOK_INTERVAL, RelayHandle, RelaySpec, SWEEP_AGE, UNACKNOWLEDGED_MAX,
+};
 use crate::broker::Broker;
 use crate::envelope::Stamp;
 use crate::health::Component;
@@ -33,9 +36,8 @@ const DONE_AT_ONCE_MAX: usize = 256;
 /// What came of something that was under way.
 pub(super) enum Done {
     Sent {
-        stream: StreamId,
-        tx: Option<TxId>,
-        last: Version,
+        /// What is left of those that were sent.
+        parcels: Vec<Parcel>,
         at: At,
         newest: Option<(u64, String)>,
         acknowledged: bool,
@@ -60,6 +62,7 @@ pub(super) enum Done {
 pub struct Relay {
     outlet: Arc<Outlet>,
     component: Component,
+    events_per_message: EventsPerMessage,
     handoffs: mpsc::Receiver<Handoff>,
     work: FuturesUnordered<BoxFuture<'static, Done>>,
     lanes: Lanes,
@@ -94,11 +97,13 @@ impl Relay {
         store: Arc<dyn Transport>,
         broker: Broker,
         component: Component,
+        events_per_message: EventsPerMessage,
     ) -> (Self, RelayHandle) {
         let (sender, handoffs) = mpsc::channel(HANDOFFS_MAX);
         let relay = Self {
             outlet: Arc::new(Outlet { spec, store, broker }),
             component,
+            events_per_message,
             handoffs,
             work: FuturesUnordered::new(),
             lanes: Lanes::default(),
@@ -259,7 +264,7 @@ impl Relay {
 
     fn done(&mut self, done: Done) {
         match done {
-            Done::Sent { stream, tx, last, at, newest, acknowledged } => {
+            Done::Sent { parcels, at, newest, acknowledged } => {
                 let holds = self.at.is_some_and(|now| now.stamp == at.stamp);
                 if holds && newest.as_ref().map(|(sequence, _)| *sequence) > self.newest.as_ref().map(|(last, _)| *last)
                 {
@@ -267,7 +272,7 @@ impl Relay {
                 }
                 // Whatever is the matter: nothing goes before it was looked what the broker holds.
                 self.open &= acknowledged;
-                self.lanes.sent(stream, tx, last, acknowledged && holds);
+                parcels.into_iter().for_each(|parcel| self.lanes.sent(parcel, acknowledged && holds));
             }
             Done::Repeated => {}
             Done::Elders { at, asked, found } => self.elders(at, &asked, found),
@@ -321,15 +326,18 @@ impl Relay {
 
     /// Starts whatever may start now.
     fn act(&mut self) {
-        let mut asked = Vec::new();
+        let (mut ready, mut asked) = (Vec::new(), Vec::new());
         // Nothing is decided without having looked; a relay that is not open sends nothing.
         let at =
             self.at.unwrap_or(At { stamp: Stamp { store_epoch: Uuid::nil(), broker_epoch: 0 }, connects: 0, above: 0 });
         for step in self.lanes.steps() {
             match step {
-                Step::Send(parcel) => self.work.push(Arc::clone(&self.outlet).send(parcel, at).boxed()),
+                Step::Send(parcel) => ready.push(parcel),
                 Step::Ask(stream, version) => asked.push((stream, version)),
             }
+        }
+        for parcels in gather(ready, self.events_per_message.0) {
+            self.work.push(Arc::clone(&self.outlet).send(parcels, at).boxed());
         }
         if !asked.is_empty() {
             let outlet = Arc::clone(&self.outlet);

@@ -17,13 +17,13 @@ pub(super) struct Parcel {
     pub(super) stream: StreamId,
     pub(super) first: Version,
     pub(super) last: Version,
-    /// In the order of versions; none when all of it is nobody's business.
-    pub(super) messages: Vec<Sealed>,
+    /// In the order of versions; none when all of it is nobody's business. The first goes next.
+    pub(super) messages: VecDeque<Sealed>,
 }
 
 /// What is to be done now.
 pub(super) enum Step {
-    /// Send this and report with [`Lanes::sent`].
+    /// Send its first message and report with [`Lanes::sent`].
     Send(Parcel),
     /// Look whether something of this stream before this version waits in the outbox; report with [`Lanes::elders`].
     Ask(StreamId, Version),
@@ -99,8 +99,13 @@ impl Lanes {
         true
     }
 
-    /// A parcel is on the broker up to `last`, or it is not known to be.
-    pub(super) fn sent(&mut self, stream: StreamId, tx: Option<TxId>, last: Version, acknowledged: bool) {
+    /// What was sent of a parcel is on the broker, or it is not known to be; the parcel holds what is left of it.
+    pub(super) fn sent(&mut self, parcel: Parcel, acknowledged: bool) {
+        if acknowledged && !parcel.messages.is_empty() {
+            self.steps.push(Step::Send(parcel));
+            return;
+        }
+        let Parcel { tx, stream, last, .. } = parcel;
         let waiting = self.busy.remove(&stream).unwrap_or_default();
         self.share_done(tx, acknowledged);
         if acknowledged {
@@ -131,9 +136,18 @@ impl Lanes {
         }
     }
 
-    /// The broker's memory is not what it was: nothing is known to be told, and what waits stays in the outbox.
+    /// The broker's memory is not what it was: nothing is known to be told, and what waits, or was about to go, stays in
+    /// the outbox.
     pub(super) fn forget(&mut self) {
         self.told = Recent::default();
+        for step in std::mem::take(&mut self.steps) {
+            let (stream, parcel) = match step {
+                Step::Send(parcel) => (parcel.stream, Some(parcel)),
+                Step::Ask(stream, _) => (stream, None),
+            };
+            let waiting = self.busy.remove(&stream).unwrap_or_default();
+            self.drop_all(parcel.into_iter().chain(waiting));
+        }
         let waiting: Vec<Parcel> = self.busy.values_mut().flat_map(std::mem::take).collect();
         self.drop_all(waiting);
     }
@@ -221,9 +235,14 @@ mod tests {
     }
 
     fn parcel(tx: u64, stream: StreamId, first: u64, last: u64) -> Parcel {
-        let sealed = Sealed { subject: "farmera.test", headers: async_nats::HeaderMap::new(), body: Vec::new() };
         let (first, last) = (Version::new(first), Version::new(last));
-        Parcel { tx: (tx > 0).then_some(TxId(tx)), stream, first, last, messages: vec![sealed] }
+        let messages = VecDeque::from([Sealed::sample("farmera.test", tx, 2)]);
+        Parcel { tx: (tx > 0).then_some(TxId(tx)), stream, first, last, messages }
+    }
+
+    /// All of a parcel is sent.
+    fn told(tx: u64, stream: StreamId, last: u64) -> Parcel {
+        Parcel { messages: VecDeque::new(), ..parcel(tx, stream, 1, last) }
     }
 
     /// `send 3` or `ask 3`, by the first version.
@@ -245,9 +264,20 @@ mod tests {
         let mut lanes = Lanes::default();
         assert_eq!(take(&mut lanes, 1, 1, 1), ["send 1"]);
         assert_eq!(take(&mut lanes, 2, 2, 3), [""; 0]);
-        lanes.sent(stream(1), Some(TxId(1)), Version::new(1), true);
+        lanes.sent(told(1, stream(1), 1), true);
         assert_eq!(steps(&mut lanes), ["send 2"]);
         assert_eq!(lanes.whole(), [TxId(1)]);
+    }
+
+    #[test]
+    fn a_parcel_s_messages_go_one_after_another_and_what_follows_waits_for_the_last() {
+        let mut lanes = Lanes::default();
+        assert_eq!(take(&mut lanes, 1, 1, 2), ["send 1"]);
+        assert_eq!(take(&mut lanes, 2, 3, 3), [""; 0]);
+        lanes.sent(parcel(1, stream(1), 1, 2), true);
+        assert_eq!((steps(&mut lanes), lanes.whole()), (vec!["send 1".to_owned()], vec![]), "one is left");
+        lanes.sent(told(1, stream(1), 2), true);
+        assert_eq!((steps(&mut lanes), lanes.whole()), (vec!["send 3".to_owned()], vec![TxId(1)]));
     }
 
     #[test]
@@ -255,7 +285,7 @@ mod tests {
         let mut lanes = Lanes::default();
         take(&mut lanes, 1, 1, 1);
         take(&mut lanes, 2, 2, 2);
-        lanes.sent(stream(1), Some(TxId(1)), Version::new(1), false);
+        lanes.sent(told(1, stream(1), 1), false);
         assert_eq!((steps(&mut lanes).len(), lanes.whole().len(), lanes.len()), (0, 0, 0));
         assert!(lanes.failed() && !lanes.failed());
         assert_eq!(take(&mut lanes, 3, 3, 3), ["ask 3"]);
@@ -267,7 +297,7 @@ mod tests {
         assert_eq!(take(&mut lanes, 6, 6, 6), ["ask 6"]);
         lanes.elders(stream(1), Elders::First(parcel(0, stream(1), 4, 5)));
         assert_eq!(steps(&mut lanes), ["send 4"]);
-        lanes.sent(stream(1), None, Version::new(5), true);
+        lanes.sent(told(0, stream(1), 5), true);
         assert_eq!(steps(&mut lanes), ["send 6"]);
     }
 
@@ -276,7 +306,7 @@ mod tests {
         let mut lanes = Lanes::default();
         take(&mut lanes, 1, 1, 1);
         take(&mut lanes, 3, 3, 3);
-        lanes.sent(stream(1), Some(TxId(1)), Version::new(1), true);
+        lanes.sent(told(1, stream(1), 1), true);
         assert_eq!(steps(&mut lanes), ["ask 3"]);
         lanes.elders(stream(1), Elders::Told);
         assert_eq!(steps(&mut lanes), ["send 3"]);
@@ -286,7 +316,7 @@ mod tests {
     fn what_is_told_already_is_not_told_again() {
         let mut lanes = Lanes::default();
         take(&mut lanes, 1, 1, 2);
-        lanes.sent(stream(1), Some(TxId(1)), Version::new(2), true);
+        lanes.sent(told(1, stream(1), 2), true);
         lanes.whole();
         assert_eq!(take(&mut lanes, 1, 1, 2), [""; 0]);
         assert_eq!(lanes.whole(), [TxId(1)]);
@@ -297,9 +327,9 @@ mod tests {
         let mut lanes = Lanes::default();
         lanes.take(TxId(1), vec![parcel(1, stream(1), 1, 1), parcel(1, stream(2), 1, 1)], true);
         assert!(!lanes.take(TxId(1), vec![parcel(1, stream(1), 1, 1)], true), "it is in work");
-        lanes.sent(stream(1), Some(TxId(1)), Version::new(1), true);
+        lanes.sent(told(1, stream(1), 1), true);
         assert_eq!(lanes.whole(), []);
-        lanes.sent(stream(2), Some(TxId(1)), Version::new(1), true);
+        lanes.sent(told(1, stream(2), 1), true);
         assert_eq!(lanes.whole(), [TxId(1)]);
     }
 
@@ -307,7 +337,7 @@ mod tests {
     fn what_this_program_cannot_tell_keeps_its_transaction_in_the_outbox() {
         let mut lanes = Lanes::default();
         lanes.take(TxId(1), vec![parcel(1, stream(1), 1, 1)], false);
-        lanes.sent(stream(1), Some(TxId(1)), Version::new(1), true);
+        lanes.sent(told(1, stream(1), 1), true);
         assert_eq!((lanes.whole(), lanes.len()), (vec![], 0));
     }
 
@@ -317,8 +347,18 @@ mod tests {
         take(&mut lanes, 1, 1, 1);
         take(&mut lanes, 2, 2, 2);
         lanes.forget();
-        lanes.sent(stream(1), Some(TxId(1)), Version::new(1), false);
+        lanes.sent(told(1, stream(1), 1), false);
         assert_eq!((lanes.whole(), lanes.len()), (vec![], 0));
         assert_eq!(take(&mut lanes, 3, 3, 3), ["ask 3"]);
+    }
+    #[test]
+    fn what_was_about_to_go_to_a_broker_that_forgot_stays_in_the_outbox() {
+        let mut lanes = Lanes::default();
+        lanes.take(TxId(1), vec![parcel(1, stream(1), 1, 1), parcel(1, stream(2), 6, 6)], true);
+        lanes.take(TxId(2), vec![parcel(2, stream(1), 2, 2), parcel(2, stream(2), 7, 7)], true);
+        lanes.forget();
+        assert_eq!((steps(&mut lanes).len(), lanes.whole().len(), lanes.len()), (0, 0, 0));
+        assert!(lanes.failed());
+        assert_eq!(take(&mut lanes, 3, 1, 1), ["send 1"], "the stream is free again");
     }
 }

@@ -1,5 +1,6 @@
 //! The way out: what is said, how it is sealed, and how it gets to the broker.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use super::RelaySpec;
 use super::flow::Done;
 use super::lanes::{Elders, Parcel};
 use crate::broker::Broker;
+use crate::envelope::batch::together;
 use crate::envelope::{Sealed, Stamp, seal};
 
 /// Transactions read with one sweep's step.
@@ -62,7 +64,7 @@ impl Outlet {
         if !self.spec.categories.contains(&first.stream.category) {
             return Some(None);
         }
-        let mut messages = Vec::new();
+        let mut messages = VecDeque::new();
         for event in events {
             messages.extend(self.sealed(event, stamp).ok()?);
         }
@@ -81,23 +83,20 @@ impl Outlet {
         }
     }
 
-    /// Sends a parcel's messages one after another, each when the one before is acknowledged.
-    pub(super) async fn send(self: Arc<Self>, parcel: Parcel, at: At) -> Done {
-        let Parcel { tx, stream, last, messages, .. } = parcel;
-        let (mut newest, mut acknowledged) = (None, true);
-        for sealed in messages {
-            let id = sealed.headers.get(async_nats::header::NATS_MESSAGE_ID).map(|id| id.as_str().to_owned());
-            let ack = if self.broker.connects() == at.connects { self.publish(sealed).await } else { None };
-            match ack {
-                Some(ack) if ack.duplicate => {}
-                Some(ack) if ack.sequence > at.above => newest = Some((ack.sequence, id.unwrap_or_default())),
-                Some(_) | None => {
-                    acknowledged = false;
-                    break;
-                }
-            }
-        }
-        Done::Sent { stream, tx, last, at, newest, acknowledged }
+    /// Sends the first messages of these parcels as one.
+    pub(super) async fn send(self: Arc<Self>, mut parcels: Vec<Parcel>, at: At) -> Done {
+        let firsts = parcels.iter_mut().filter_map(|parcel| parcel.messages.pop_front()).collect();
+        let Some(sealed) = together(firsts, at.stamp) else {
+            return Done::Sent { parcels, at, newest: None, acknowledged: true };
+        };
+        let id = sealed.message_id.clone();
+        let ack = if self.broker.connects() == at.connects { self.publish(sealed).await } else { None };
+        let (newest, acknowledged) = match ack {
+            Some(ack) if ack.duplicate => (None, true),
+            Some(ack) if ack.sequence > at.above => (Some((ack.sequence, id)), true),
+            Some(_) | None => (None, false),
+        };
+        Done::Sent { parcels, at, newest, acknowledged }
     }
 
     /// Publishes and awaits the acknowledgement; `None` when there is none.
@@ -107,7 +106,8 @@ impl Outlet {
         }
         metrics::counter!("farmera_relay_published_total").increment(1);
         faults::reach(Point::PublishBefore);
-        let published = self.broker.jetstream.publish_with_headers(sealed.subject, sealed.headers, sealed.body.into());
+        let headers = sealed.headers();
+        let published = self.broker.jetstream.publish_with_headers(sealed.subject, headers, sealed.body.into());
         let acknowledged = match published.await {
             Ok(ack) => {
                 faults::reach(Point::PublishAfter);

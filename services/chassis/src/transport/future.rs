@@ -18,11 +18,14 @@ use uuid::Uuid;
 use super::memory::{LookError, micros};
 use super::messages;
 use crate::broker::Broker;
-use crate::envelope::{Attributes, told_event};
+use crate::envelope::{Attributes, Said, told_event};
 
 /// How many of the newest messages are looked at, at most. The last mark in the store is at most a few seconds old, so
 /// that there are rarely as many above it; of a lost future the newest are enough.
 pub const LOOKED_AT_MAX: u64 = 4_096;
+
+/// Events that the store is asked for with one statement.
+const ASKED_AT_ONCE: usize = 4_096;
 
 /// An event that others were told of and the store does not have.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -128,27 +131,35 @@ pub(super) async fn lost_above(
     }
     let (mut told, mut seen) = (Vec::new(), HashSet::new());
     messages::each(found, first(found, mark), |message, place| {
-        let Ok(said) = Attributes::of(message.headers.as_ref(), &message.payload) else { return };
-        let Some((event, Some(epoch))) = told_event(&said) else { return };
-        if epoch == history && seen.insert(event.id) {
-            let text = |said: Option<&str>| said.unwrap_or_default().to_owned();
-            let lost = LostEvent {
-                sequence: place.sequence,
-                message_type: text(said.message_type),
-                time: text(said.time),
-                stream: text(said.about),
-                version: event.version.get(),
-                event: event.id,
-            };
-            told.push((event, lost));
+        for said in Said::of(message.headers.as_ref(), &message.payload).readable() {
+            let Some((event, Some(epoch))) = told_event(&said) else { continue };
+            if epoch == history && seen.insert(event.id) {
+                let lost = lost_event(place.sequence, &said, &event);
+                told.push((event, lost));
+            }
         }
     })
     .await?;
     let (events, mut lost): (Vec<ToldEvent>, Vec<LostEvent>) = told.into_iter().unzip();
     // After the messages were read: whatever they tell of was committed before.
-    let unknown: HashSet<Uuid> = store.unknown_of(&events).await?.into_iter().collect();
+    let mut unknown = HashSet::new();
+    for some in events.chunks(ASKED_AT_ONCE) {
+        unknown.extend(store.unknown_of(some).await?);
+    }
     lost.retain(|lost| unknown.contains(&lost.event));
     Ok(lost)
+}
+
+fn lost_event(sequence: u64, said: &Attributes<'_>, event: &ToldEvent) -> LostEvent {
+    let text = |said: Option<&str>| said.unwrap_or_default().to_owned();
+    LostEvent {
+        sequence,
+        message_type: text(said.message_type),
+        time: text(said.time),
+        stream: text(said.about),
+        version: event.version.get(),
+        event: event.id,
+    }
 }
 
 /// What stands at or below the mark was committed before the mark was.

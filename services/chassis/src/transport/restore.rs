@@ -160,9 +160,10 @@ async fn tell(
         let outgoing = (spec.translate)(&event).map_err(|error| CompareError::Untellable(error.to_string()))?;
         let Some(outgoing) = outgoing else { continue };
         let mut sealed = seal(spec.source, outgoing, &event, stamp);
-        sealed.headers.insert(async_nats::header::NATS_MESSAGE_ID, format!("{}.{}", event.id, run.simple()));
-        sealed.headers.insert(RESTORED, run.to_string());
-        let published = broker.jetstream.publish_with_headers(sealed.subject, sealed.headers, sealed.body.into());
+        sealed.message_id = format!("{}.{}", event.id, run.simple());
+        let mut headers = sealed.headers();
+        headers.insert(RESTORED, run.to_string());
+        let published = broker.jetstream.publish_with_headers(sealed.subject, headers, sealed.body.into());
         let refused = |error: async_nats::jetstream::context::PublishError| CompareError::Refused(error.to_string());
         published.await.map_err(refused)?.await.map_err(refused)?;
         told += 1;

@@ -7,13 +7,13 @@ use std::time::Duration;
 use async_nats::HeaderMap;
 use async_nats::jetstream::stream::Stream;
 use chrono::{DateTime, TimeDelta, Utc};
-use eventstore::{Cursor, ReadError, Recorded, Transport, TxId};
+use eventstore::{Cursor, ReadError, Recorded, ToldEvent, Transport, TxId};
 use serde::Serialize;
 use uuid::Uuid;
 
 use super::{RESTORED, messages};
 use crate::broker::{Broker, BrokerError, MAX_AGE};
-use crate::envelope::{Attributes, broker_epoch, told_event};
+use crate::envelope::{Said, batch, broker_epoch, told_event};
 use crate::relay::RelaySpec;
 
 /// Events read from the log at a time.
@@ -50,7 +50,7 @@ pub struct Report {
     pub told: u64,
     /// Transactions in the outbox: their messages are not expected yet.
     pub waiting: u64,
-    /// Messages that the broker holds.
+    /// Events that the broker's messages hold; what is no event counts as one.
     pub held: u64,
     /// Events that the broker should hold and does not.
     pub missing: u64,
@@ -188,16 +188,28 @@ impl Held {
     }
 
     fn take(&mut self, headers: Option<&HeaderMap>, body: &[u8]) {
-        self.report.held += 1;
-        let Some(headers) = headers else {
+        let said = Said::of(headers, body);
+        let together = matches!(said, Said::Together(_));
+        let all: Vec<_> = said.readable().iter().map(told_event).collect();
+        self.report.held += all.len().max(1) as u64;
+        if all.is_empty() {
             self.report.others += 1;
-            return;
-        };
-        let told = Attributes::of(Some(headers), body).ok();
-        let Some((event, epoch)) = told.as_ref().and_then(told_event) else {
-            self.report.others += 1;
-            return;
-        };
+        }
+        let is_restored = headers.is_some_and(|headers| headers.get(RESTORED).is_some());
+        let mut ids = all.iter().flatten().map(|(event, _)| event.id);
+        // What the relay knows the whole by.
+        let id = if together { Some(batch::id(ids)) } else { ids.next() };
+        let told_in = headers.zip(id).and_then(|(headers, id)| broker_epoch(headers, id)).filter(|_| !is_restored);
+        for told in all {
+            match told {
+                Some((event, epoch)) => self.event(&event, epoch, is_restored, told_in),
+                None => self.report.others += 1,
+            }
+        }
+    }
+
+    /// An event that a message tells of; `told_in` which epoch of the broker's memory, when the relay told it.
+    fn event(&mut self, event: &ToldEvent, epoch: Option<Uuid>, is_restored: bool, told_in: Option<u32>) {
         // A program before there were epochs named none.
         if epoch.is_some_and(|epoch| epoch != self.epoch) {
             self.earlier.insert(event.id);
@@ -207,12 +219,12 @@ impl Held {
             self.report.duplicates += 1;
             return;
         }
-        if headers.get(RESTORED).is_some() {
+        if is_restored {
             self.report.restored += 1;
             return;
         }
         // A copy that somebody else made comes whenever it comes.
-        let Some(told_in) = broker_epoch(headers, event.id) else { return };
+        let Some(told_in) = told_in else { return };
         let version = event.version.get();
         let (told_last, youngest) = self.versions.entry(event.stream).or_insert((told_in, version));
         let is_late = version < *youngest;
@@ -278,5 +290,34 @@ mod tests {
     fn a_copy_that_somebody_else_made_has_no_say_in_order() {
         let (first, copy) = (in_epoch(0), |_| Uuid::from_u128(9).to_string());
         assert_eq!(found(&[told(1, &first), told(3, copy), told(2, &first)]), (0, 0));
+    }
+
+    /// A message of these versions, as the relay tells them together in its first epoch.
+    fn together(versions: &[u64]) -> (HeaderMap, String) {
+        let event = |version: &u64| {
+            let id = Uuid::from_u128(0x100 + u128::from(*version));
+            let epoch = Uuid::nil();
+            format!(r#"{{"id":"{id}","subject":"order/{STREAM}","sequence":"{version:020}","storeepoch":"{epoch}"}}"#)
+        };
+        let mut headers = HeaderMap::new();
+        headers.insert("content-type", "application/cloudevents-batch+json");
+        let id = batch::id(versions.iter().map(|version| Uuid::from_u128(0x100 + u128::from(*version))));
+        headers.insert(NATS_MESSAGE_ID, in_epoch(0)(id));
+        (headers, format!("[{}]", versions.iter().map(event).collect::<Vec<_>>().join(",")))
+    }
+
+    #[test]
+    fn events_that_came_together_are_counted_one_by_one_and_have_their_say_in_order() {
+        let found = |all: &[&[u64]]| {
+            let mut held = Held::default();
+            for versions in all {
+                let (headers, body) = together(versions);
+                held.take(Some(&headers), body.as_bytes());
+            }
+            (held.events.len(), held.report)
+        };
+        let (events, report) = found(&[&[1, 2], &[2, 3]]);
+        assert_eq!((events, report.held, report.duplicates, report.disordered), (3, 4, 1, 0));
+        assert_eq!(found(&[&[1, 3], &[2, 4]]).1.disordered, 1);
     }
 }

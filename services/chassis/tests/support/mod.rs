@@ -16,9 +16,9 @@ use async_nats::jetstream;
 use chassis::broker::Broker;
 use chassis::clock::Uuids;
 use chassis::config::Secret;
-use chassis::envelope::{Attributes, Outgoing, told_event};
+use chassis::envelope::{Outgoing, Said, told_event};
 use chassis::health::Health;
-use chassis::relay::{Relay, RelayHandle, RelaySpec};
+use chassis::relay::{EventsPerMessage, Relay, RelayHandle, RelaySpec};
 use eventstore::worker::CommitListener as _;
 use eventstore::{
     Actor, Append, Category, Cause, Commit, DecodeError, EventId, EventStore as _, IdSource as _, NewEvent, Recorded,
@@ -85,7 +85,8 @@ impl World {
     pub async fn replica(&self) -> Replica {
         let store = Arc::new(self.store());
         let transport: Arc<dyn Transport> = store.clone();
-        let (relay, handle) = Relay::new(SPEC, transport, self.broker().await, Health::new().component("relay"));
+        let component = Health::new().component("relay");
+        let (relay, handle) = Relay::new(SPEC, transport, self.broker().await, component, EventsPerMessage::default());
         Replica { store, handle, task: tokio::spawn(relay.run()) }
     }
 
@@ -151,11 +152,13 @@ impl World {
         let state = stream.cached_info().state.clone();
         for sequence in state.first_sequence.max(1)..=state.last_sequence {
             let Ok(message) = stream.get_raw_message(sequence).await else { continue };
-            let said = Attributes::of(Some(&message.headers), &message.payload).unwrap();
-            let Some((event, _)) = told_event(&said) else { continue };
             held.messages += 1;
-            if held.first.insert(event.id, ()).is_none() {
-                held.order.entry(event.stream).or_default().push(event.version.get());
+            for said in Said::of(Some(&message.headers), &message.payload).readable() {
+                let Some((event, _)) = told_event(&said) else { continue };
+                held.told += 1;
+                if held.first.insert(event.id, ()).is_none() {
+                    held.order.entry(event.stream).or_default().push(event.version.get());
+                }
             }
         }
         held
@@ -166,6 +169,8 @@ impl World {
 #[derive(Debug, Default)]
 pub struct Held {
     pub messages: usize,
+    /// Events in them, however often.
+    pub told: usize,
     first: BTreeMap<Uuid, ()>,
     /// The versions of each event stream as they came for the first time.
     order: BTreeMap<Uuid, Vec<u64>>,

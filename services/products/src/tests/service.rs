@@ -77,7 +77,7 @@ impl World {
         let (message_type, _) = farmera_proto::events::ALL.iter().find(|(_, known)| *known == subject).unwrap();
         let outgoing = Outgoing { subject, message_type, body };
         let sealed = seal_repeat("/farmera/orders", outgoing, "test", DateTime::UNIX_EPOCH, &cause);
-        let published = self.broker.jetstream.publish_with_headers(subject, sealed.headers, sealed.body.into());
+        let published = self.broker.jetstream.publish_with_headers(subject, sealed.headers(), sealed.body.into());
         published.await.unwrap().await.unwrap();
     }
 
