@@ -49,10 +49,13 @@ fn payment() -> HoldTarget {
     HoldTarget::Participant("payment".to_owned())
 }
 
-fn held(target: HoldTarget) -> Holds {
-    let by_hand = ByHand { actor: tester(), reason: "down".to_owned() };
-    let placed = HoldEvent::Placed { target, by_hand, until: None, plan: ReleasePlan::default(), at: DAWN };
-    Holds::default().evolve(&placed)
+fn placed(target: &HoldTarget) -> HoldEvent {
+    let (target, by_hand) = (target.clone(), ByHand { actor: tester(), reason: "down".to_owned() });
+    HoldEvent::Placed { target, by_hand, until: None, plan: ReleasePlan::default(), at: DAWN }
+}
+
+fn held(target: &HoldTarget) -> Holds {
+    Holds::default().evolve(&placed(target))
 }
 
 fn told(events: &[SagaEvent<Shop>]) -> Vec<String> {
@@ -63,7 +66,7 @@ fn told(events: &[SagaEvent<Shop>]) -> Vec<String> {
 fn waiting(definition: &Definition<Shop>) -> World<'_, Shop> {
     let mut world = World::new(definition);
     world.submit(started(1)).unwrap();
-    world.holds = held(payment());
+    world.holds = held(&payment());
     assert_eq!(told(&world.submit(done("reserve")).unwrap()), ["StepSucceeded reserve", "StepHeld pay"]);
     world
 }
@@ -93,7 +96,7 @@ fn a_request_that_was_made_before_the_hold_waits_there_when_no_answer_came_and_u
     let mut world = World::new(&order);
     world.submit(started(1)).unwrap();
     world.submit(done("reserve")).unwrap();
-    world.holds = held(payment());
+    world.holds = held(&payment());
     for _ in 0..5 {
         world.sleep();
         assert_eq!(told(&world.submit(Input::Wake).unwrap()), ["StepHeld pay"]);
@@ -112,7 +115,7 @@ fn an_answer_for_a_step_that_was_asked_and_is_held_is_taken() {
     let mut world = World::new(&order);
     world.submit(started(1)).unwrap();
     world.submit(done("reserve")).unwrap();
-    world.holds = held(payment());
+    world.holds = held(&payment());
     world.sleep();
     world.submit(Input::Wake).unwrap();
     let events = world.submit(done("pay")).unwrap();
@@ -141,7 +144,7 @@ fn an_undo_waits_at_the_hold_of_its_participant_and_knows_then_what_was_reported
     world.submit(started(1)).unwrap();
     world.submit(done("reserve")).unwrap();
     world.submit(saga::testing::done_with("pay", 7)).unwrap();
-    world.holds = held(payment());
+    world.holds = held(&payment());
     let events = world.submit(rejected("check", "NO")).unwrap();
     assert_eq!(told(&events), ["StepRejected check", "CompensationStarted", "StepHeld pay"]);
     assert_eq!(world.saga().steps().get(1).unwrap().phase, StepPhase::UndoHeld);
@@ -167,7 +170,7 @@ fn a_step_is_held_by_its_name_too() {
     let target: HoldTarget = "order/check".parse().unwrap();
     assert_eq!(target.to_string(), "order/check");
     let mut world = World::new(&order);
-    world.holds = held(target);
+    world.holds = held(&target);
     world.submit(started(1)).unwrap();
     world.submit(done("reserve")).unwrap();
     assert_eq!(told(&world.submit(done("pay")).unwrap()), ["StepSucceeded pay", "StepHeld check"]);
@@ -306,11 +309,9 @@ fn a_saga_that_is_let_go_passes_every_hold_that_is_being_released() {
     let order = order();
     let mut world = waiting(&order);
     let step = HoldTarget::Step { definition: "order".to_owned(), step: StepName::new("pay") };
-    let by_hand = ByHand { actor: tester(), reason: "a bad release".to_owned() };
     let plan = ReleasePlan::default();
-    let placed = HoldEvent::Placed { target: step.clone(), by_hand, until: None, plan, at: DAWN };
     let released = |target| HoldEvent::ReleaseStarted { target, plan, by_hand: None, at: DAWN };
-    let holds = std::mem::take(&mut world.holds).evolve(&placed);
+    let holds = std::mem::take(&mut world.holds).evolve(&placed(&step));
     world.holds = holds.evolve(&released(step)).evolve(&released(payment()));
     let told = told(&world.submit(Input::Release { hold: payment() }).unwrap());
     assert_eq!(told, ["StepReleased pay", "StepRequested pay"]);
@@ -326,10 +327,7 @@ fn a_saga_that_waits_at_two_holds_has_passed_one_of_them_only() {
         .unwrap();
     let mut world = World::new(&definition);
     let stock = HoldTarget::Participant("stock".to_owned());
-    let by_hand = ByHand { actor: tester(), reason: "down".to_owned() };
-    let plan = ReleasePlan::default();
-    let placed = HoldEvent::Placed { target: stock.clone(), by_hand, until: None, plan, at: DAWN };
-    world.holds = held(payment()).evolve(&placed);
+    world.holds = held(&payment()).evolve(&placed(&stock));
     world.submit(started(1)).unwrap();
     world.submit(Input::Release { hold: stock.clone() }).unwrap();
     let judged = |target: &HoldTarget| judge(&world.history().cloned().collect::<Vec<_>>(), target, DAWN);
@@ -342,10 +340,7 @@ fn a_saga_that_is_let_go_and_comes_to_another_hold_has_not_failed() {
     let order = order();
     let mut world = waiting(&order);
     let step = HoldTarget::Step { definition: "order".to_owned(), step: StepName::new("pay") };
-    let by_hand = ByHand { actor: tester(), reason: "a bad release".to_owned() };
-    let plan = ReleasePlan::default();
-    let placed = HoldEvent::Placed { target: step.clone(), by_hand, until: None, plan, at: DAWN };
-    world.holds = std::mem::take(&mut world.holds).evolve(&placed);
+    world.holds = std::mem::take(&mut world.holds).evolve(&placed(&step));
     let told = told(&world.submit(Input::Release { hold: payment() }).unwrap());
     assert_eq!(told, ["StepReleased pay", "StepHeld pay"]);
     assert_eq!(judge(&world.history().cloned().collect::<Vec<_>>(), &payment(), DAWN), Judgement::Worked);

@@ -12,7 +12,10 @@
 //! process saw it acknowledged, or its transaction has left the outbox. Neither can become untrue, so no lease is
 //! needed, a paused process does no harm, and it holds for any number of replicas. While one process writes a stream
 //! it knows by itself; otherwise one question for all streams of a batch goes to the outbox, and what still waits there,
-//! whoever wrote it, is published first (twice at worst). A message that fails holds back its own stream only.
+//! whoever wrote it, is published first (twice at worst). A message that fails holds back the streams it tells of only.
+//!
+//! **Together.** What may go at the same time on one subject leaves as one message, with at most one event of a stream.
+//! Nobody waits for company.
 //!
 //! **Loss.** The broker may forget what it acknowledged: [`crate::transport::memory`] notices, on every connection and
 //! every [`LOOK_INTERVAL`], and puts transactions into the outbox again; what was decided before is then void.

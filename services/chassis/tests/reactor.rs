@@ -32,6 +32,10 @@ const BEYOND_ACK_WAIT: Duration = Duration::from_secs(14);
 /// The first message that comes again after its process died has come by then.
 const SECOND_HANDS: Duration = Duration::from_secs(20);
 
+/// What is told after the broker has forgotten everything is heard by then: sooner than a subscription that is dead
+/// notices by itself (two heartbeats, 10 s).
+const BEFORE_THE_HEARTBEAT: Duration = Duration::from_secs(5);
+
 /// Handles every message but those that say `poison`, and those only while it is not healed; what says `later` has to
 /// come twice. What says `long` takes [`BEYOND_ACK_WAIT`].
 struct Ear {
@@ -361,4 +365,29 @@ async fn what_takes_long_is_not_given_to_somebody_else_and_what_a_dead_process_h
     assert!(died.elapsed() < SECOND_HANDS, "{:?}", died.elapsed());
     let (_trigger, second) = world.running.take().unwrap();
     second.abort();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_has_forgotten_its_consumers_is_listened_to_again_at_once() {
+    let mut world = World::new().await;
+    world.start();
+    world.tell(1, "before").await;
+    world.hears("before").await;
+    world.servers.kill_nats();
+    world.servers.wipe_nats_store().unwrap();
+    world.servers.start_nats().unwrap();
+    let back = Instant::now();
+    world.broker.client.flush().await.unwrap();
+    world.broker.ensure_stream(STREAM).await.unwrap();
+    world.tell(1, "after").await;
+    world.hears("after").await;
+    assert!(back.elapsed() < BEFORE_THE_HEARTBEAT, "{:?}", back.elapsed());
+
+    // The connection stays, and somebody deletes the consumer.
+    let deleted = Instant::now();
+    world.broker.jetstream.delete_consumer_from_stream(SPEC.durable, STREAM).await.unwrap();
+    world.tell(1, "after that").await;
+    world.hears("after that").await;
+    assert!(deleted.elapsed() < BEFORE_THE_HEARTBEAT, "{:?}", deleted.elapsed());
+    world.stop().await;
 }

@@ -50,6 +50,20 @@ async fn what_may_go_at_the_same_time_goes_in_one_message_and_an_event_s_next_on
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn nothing_travels_together_that_the_broker_takes_only_one_by_one() {
+    let world = World::with_nats(&["max_payload: 4KB"]).await;
+    let died = world.replica().await;
+    for number in 0..8 {
+        world.commit(&died, number).await;
+    }
+    died.kill().await;
+    let swept = world.replica().await;
+    let held = world.settled().await;
+    assert_eq!((held.events(), held.messages), (8, 8));
+    swept.kill().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn whatever_the_broker_forgets_is_told_again_within_its_window_of_de_duplication() {
     let world = World::new().await;
     let replica = world.replica().await;

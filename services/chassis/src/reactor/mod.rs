@@ -4,6 +4,8 @@
 //!
 //! A durable pull consumer with explicit acknowledgement: a message is acknowledged after the commit that its handling
 //! led to, given back with a delay when it cannot be handled now, and parked when it never can. Its neighbours go on.
+//! Several events that came in one message are handled, and parked, each by itself; the message is acknowledged when all
+//! are done ([`delivery`]), and all come again when one has to.
 //! Any error of the message stream means: drop it, bring stream and consumer in line ([`consumer`]), open anew; and so
 //! does a consumer that has messages and sends none ([`watchdog`]).
 //!
@@ -12,8 +14,8 @@
 //! comes later for it is parked behind, until an operator has the line redriven ([`redrive`]) or discarded. Whatever is
 //! no sound message of its publisher ([`message`]) has no key and blocks nobody.
 //!
-//! Bounded: at most [`IN_WORK_MAX`] messages in work, each with a deadline at the broker ([`ACK_WAIT`]) that is put
-//! off while it is handled or waits for its elder.
+//! Bounded: at most [`IN_WORK_MAX`] events in work, and what came with them in one message; each with a deadline at the
+//! broker ([`ACK_WAIT`]) that is put off while it is handled or waits for its elder.
 
 mod blockade;
 mod consumer;
@@ -48,7 +50,7 @@ use crate::envelope::{EnvelopeError, Incoming};
 use crate::health::Component;
 use crate::shutdown::Shutdown;
 
-/// Messages of one consumer that may be in work at a time.
+/// Events of one consumer that may be in work when another message is taken.
 const IN_WORK_MAX: usize = 2_048;
 /// Messages fetched with one request.
 const FETCH_MAX: usize = 128;
@@ -131,11 +133,13 @@ struct Reactor<'a> {
 impl Reactor<'_> {
     async fn run(&self, broker: &Broker, component: &Component, mut shutdown: Shutdown) {
         while !shutdown.is_triggered() {
+            let connects = broker.connects();
             match self.open(broker).await {
                 Ok((consumer, messages)) => {
                     component.up();
                     faults::reach(Point::ReceiveBefore);
-                    self.listen(messages, Watchdog::new(self.spec.durable, consumer), &mut shutdown).await;
+                    let watchdog = Watchdog::new(self.spec.durable, consumer, broker.clone(), connects);
+                    self.listen(messages, watchdog, &mut shutdown).await;
                 }
                 Err(reason) => {
                     debug!(consumer = self.spec.durable, %reason, "cannot listen yet");
@@ -159,9 +163,8 @@ impl Reactor<'_> {
     }
 
     async fn listen(&self, mut messages: pull::Stream, mut watchdog: Watchdog, shutdown: &mut Shutdown) {
-        let mut look = interval(watchdog::LOOK_INTERVAL);
-        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        look.tick().await;
+        let mut glance = interval(watchdog::GLANCE_INTERVAL);
+        glance.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut progress = interval(PROGRESS_INTERVAL);
         progress.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut in_work = FuturesUnordered::new();
@@ -189,7 +192,7 @@ impl Reactor<'_> {
                 _ = progress.tick() => for waiting in self.lanes.behind(|waiting| Arc::clone(&waiting.origin.delivery)) {
                     waiting.progress().await;
                 },
-                _ = look.tick() => if watchdog.is_stalled(self.lanes.in_work()).await {
+                _ = glance.tick() => if watchdog.is_stalled(self.lanes.in_work()).await {
                     break;
                 },
             }

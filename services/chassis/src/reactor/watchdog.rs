@@ -1,14 +1,20 @@
-//! A consumer that has messages and sends none is opened anew: the subscription is dead, whatever its client believes.
+//! A consumer that has messages and sends none is opened anew: the subscription is dead, whatever its client believes. So
+//! is one that the broker does not know any more: it may have lost it while it was away.
 
 use std::time::Duration;
 
-use tokio::time::timeout;
+use async_nats::jetstream::consumer::Info;
+use async_nats::jetstream::context::{ConsumerInfoError, ConsumerInfoErrorKind};
+use tokio::time::{Instant, timeout};
 use tracing::{debug, warn};
 
 use super::consumer::{self, Durable};
+use crate::broker::Broker;
 
+/// How often it is seen whether the connection is a new one, for which a look is due at once.
+pub(super) const GLANCE_INTERVAL: Duration = Duration::from_millis(250);
 /// How often it is looked; two looks in a row without a message while some wait are one too many.
-pub(super) const LOOK_INTERVAL: Duration = Duration::from_millis(2_500);
+const LOOK_INTERVAL: Duration = Duration::from_millis(2_500);
 const STALLED_LOOKS: u32 = 2;
 const ANSWER_DEADLINE: Duration = Duration::from_secs(2);
 
@@ -16,6 +22,10 @@ const ANSWER_DEADLINE: Duration = Duration::from_secs(2);
 pub(super) struct Watchdog {
     durable: &'static str,
     consumer: Durable,
+    broker: Broker,
+    /// The connection that the consumer was seen with last.
+    connects: u64,
+    look_at: Instant,
     patience: Patience,
 }
 
@@ -37,8 +47,10 @@ impl Patience {
 }
 
 impl Watchdog {
-    pub(super) fn new(durable: &'static str, consumer: Durable) -> Self {
-        Self { durable, consumer, patience: Patience::default() }
+    /// Of a subscription that was opened when the connection was the one numbered `connects`, or has since.
+    pub(super) fn new(durable: &'static str, consumer: Durable, broker: Broker, connects: u64) -> Self {
+        let look_at = Instant::now() + LOOK_INTERVAL;
+        Self { durable, consumer, broker, connects, look_at, patience: Patience::default() }
     }
 
     /// A message came.
@@ -46,21 +58,41 @@ impl Watchdog {
         self.patience.heard = true;
     }
 
-    /// Looks at the consumer, and says whether to open it anew. A broker that does not answer is the connection's
-    /// business.
+    /// Looks at the consumer when it is time, and says whether to open it anew. A broker that does not answer is the
+    /// connection's business.
     pub(super) async fn is_stalled(&mut self, in_work: usize) -> bool {
-        let info = match timeout(ANSWER_DEADLINE, self.consumer.info()).await {
+        let connects = self.broker.connects();
+        let is_due = connects != self.connects || self.look_at <= Instant::now();
+        if !is_due || !self.broker.is_connected() {
+            return false;
+        }
+        self.look_at = Instant::now() + LOOK_INTERVAL;
+        let info = match timeout(ANSWER_DEADLINE, self.consumer.get_info()).await {
             Ok(Ok(info)) => info,
-            Ok(Err(failed)) => {
-                debug!(
-                    consumer = self.durable,
-                    error = &failed as &dyn std::error::Error,
-                    "the consumer tells nothing"
-                );
-                return false;
-            }
+            Ok(Err(failed)) => return self.is_gone(&failed),
             Err(_) => return false,
         };
+        self.connects = connects;
+        if info.created != self.consumer.cached_info().created {
+            warn!(consumer = self.durable, "the consumer was made anew: listening again from the start");
+            return true;
+        }
+        self.is_silent(&info, in_work)
+    }
+
+    /// True when the broker does not know the consumer any more.
+    fn is_gone(&self, failed: &ConsumerInfoError) -> bool {
+        let gone = matches!(failed.kind(), ConsumerInfoErrorKind::NotFound | ConsumerInfoErrorKind::StreamNotFound);
+        if gone {
+            warn!(consumer = self.durable, "the broker has lost the consumer: listening again from the start");
+        } else {
+            debug!(consumer = self.durable, error = failed as &dyn std::error::Error, "the consumer tells nothing");
+        }
+        gone
+    }
+
+    /// True when messages wait and none come.
+    fn is_silent(&mut self, info: &Info, in_work: usize) -> bool {
         metrics::gauge!("farmera_consumer_pending", "consumer" => self.durable).set(info.num_pending as f64);
         metrics::gauge!("farmera_consumer_unacknowledged", "consumer" => self.durable).set(info.num_ack_pending as f64);
         if info.num_ack_pending >= consumer::UNACKNOWLEDGED_MAX {

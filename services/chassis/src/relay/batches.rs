@@ -1,7 +1,6 @@
 //! What leaves together: whatever may go now on one subject, up to a limit. Nobody waits for company. No I/O here.
 
 use super::lanes::Parcel;
-use crate::envelope::batch::BYTES_MAX;
 
 /// Parcels whose first messages leave as one.
 struct Batch {
@@ -10,16 +9,16 @@ struct Batch {
     parcels: Vec<Parcel>,
 }
 
-/// Puts parcels together, at most so many, whose first messages go to the same subject, in the order they come in. A
-/// parcel without a message is nobody's business and left out.
-pub(super) fn gather(parcels: Vec<Parcel>, events_max: usize) -> Vec<Vec<Parcel>> {
+/// Puts parcels together whose first messages go to the same subject, in the order they come in: of at most so many
+/// events, and bytes if it is more than one. A parcel without a message is nobody's business and left out.
+pub(super) fn gather(parcels: Vec<Parcel>, events_max: usize, bytes_max: usize) -> Vec<Vec<Parcel>> {
     let mut batches: Vec<Batch> = Vec::new();
     for parcel in parcels {
         let Some(first) = parcel.messages.front() else { continue };
         let (subject, bytes) = (first.subject, first.body.len());
         // Of one subject only the last has room.
         let open = batches.iter_mut().rfind(|batch| batch.subject == subject);
-        match open.filter(|open| open.parcels.len() < events_max && open.bytes + bytes <= BYTES_MAX) {
+        match open.filter(|open| open.parcels.len() < events_max && open.bytes + bytes <= bytes_max) {
             Some(open) => {
                 open.bytes += bytes;
                 open.parcels.push(parcel);
@@ -37,7 +36,7 @@ mod tests {
 
     use super::*;
     use crate::envelope::Sealed;
-    use crate::envelope::batch::EVENTS_MAX;
+    use crate::envelope::batch::{BYTES_MAX, EVENTS_MAX};
 
     /// A parcel of one message of so many bytes.
     fn parcel(number: u64, subject: &'static str, bytes: usize) -> Parcel {
@@ -53,7 +52,7 @@ mod tests {
     /// Which parcels leave together, by number.
     fn gathered(parcels: Vec<Parcel>) -> Vec<Vec<u64>> {
         let numbers = |batch: Vec<Parcel>| batch.iter().filter_map(|parcel| parcel.tx).map(|tx| tx.0).collect();
-        gather(parcels, EVENTS_MAX).into_iter().map(numbers).collect()
+        gather(parcels, EVENTS_MAX, BYTES_MAX).into_iter().map(numbers).collect()
     }
 
     #[test]

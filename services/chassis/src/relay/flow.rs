@@ -12,7 +12,6 @@ use futures::{FutureExt as _, StreamExt as _};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until};
 use tracing::{error, info, warn};
-use uuid::Uuid;
 
 use super::batches::gather;
 use super::lanes::{Elders, Lanes, Parcel, Step};
@@ -203,6 +202,7 @@ impl Relay {
                     stamp: Stamp { store_epoch: store.epoch, broker_epoch: mark.epoch },
                     connects,
                     above: mark.last_sequence,
+                    bytes_max: outlet.bytes_max(),
                 }),
                 Err(failed) => Err(failed),
             };
@@ -328,15 +328,14 @@ impl Relay {
     fn act(&mut self) {
         let (mut ready, mut asked) = (Vec::new(), Vec::new());
         // Nothing is decided without having looked; a relay that is not open sends nothing.
-        let at =
-            self.at.unwrap_or(At { stamp: Stamp { store_epoch: Uuid::nil(), broker_epoch: 0 }, connects: 0, above: 0 });
+        let at = self.at.unwrap_or(At::NOWHERE);
         for step in self.lanes.steps() {
             match step {
                 Step::Send(parcel) => ready.push(parcel),
                 Step::Ask(stream, version) => asked.push((stream, version)),
             }
         }
-        for parcels in gather(ready, self.events_per_message.0) {
+        for parcels in gather(ready, self.events_per_message.0, at.bytes_max) {
             self.work.push(Arc::clone(&self.outlet).send(parcels, at).boxed());
         }
         if !asked.is_empty() {

@@ -7,20 +7,27 @@ use std::time::Duration;
 use async_nats::jetstream::publish::PublishAck;
 use eventstore::{ELDERS_MAX, ReadError, Recorded, Transport, TxId};
 use faults::Point;
+use tokio::time::sleep;
 use tracing::{error, warn};
+use uuid::Uuid;
 
 use super::RelaySpec;
 use super::flow::Done;
 use super::lanes::{Elders, Parcel};
 use crate::broker::Broker;
-use crate::envelope::batch::together;
+use crate::envelope::batch::{BYTES_MAX, together};
 use crate::envelope::{Sealed, Stamp, seal};
 
 /// Transactions read with one sweep's step.
 pub(super) const PAGE: usize = 256;
 
-/// The broker takes 1 MiB unless it is told otherwise; this leaves room for the attributes.
-const BODY_BYTES_MAX: usize = 1_048_576 - 8_192;
+/// How often it is seen whether the connection is another one while an acknowledgement is awaited.
+const GLANCE_INTERVAL: Duration = Duration::from_millis(250);
+
+/// Room for the attributes of an event, or for the headers of a message.
+const ROOM: usize = 8_192;
+/// The broker takes 1 MiB unless it is told otherwise.
+const BODY_BYTES_MAX: usize = 1_048_576 - ROOM;
 
 /// What is said, and to whom.
 pub(super) struct Outlet {
@@ -37,6 +44,14 @@ pub(super) struct At {
     pub(super) connects: u64,
     /// The stream held a message here; what is acknowledged at or below it is in another stream.
     pub(super) above: u64,
+    /// Bytes of events in one message at most, where it holds several.
+    pub(super) bytes_max: usize,
+}
+
+impl At {
+    /// Nothing is acknowledged here.
+    pub(super) const NOWHERE: Self =
+        Self { stamp: Stamp { store_epoch: Uuid::nil(), broker_epoch: 0 }, connects: 0, above: 0, bytes_max: 0 };
 }
 
 /// Transactions of the outbox and their events.
@@ -46,6 +61,12 @@ pub(super) struct Page {
 }
 
 impl Outlet {
+    /// Bytes of events that may travel together on this connection: what the broker would not take as a whole it might
+    /// take one by one.
+    pub(super) fn bytes_max(&self) -> usize {
+        BYTES_MAX.min(self.broker.client.server_info().max_payload.saturating_sub(ROOM))
+    }
+
     /// One transaction's parcels, and whether all of it can be told by this program.
     pub(super) fn parcels(&self, tx: TxId, events: &[Recorded], stamp: Stamp) -> (Vec<Parcel>, bool) {
         let (mut parcels, mut complete) = (Vec::new(), true);
@@ -90,13 +111,25 @@ impl Outlet {
             return Done::Sent { parcels, at, newest: None, acknowledged: true };
         };
         let id = sealed.message_id.clone();
-        let ack = if self.broker.connects() == at.connects { self.publish(sealed).await } else { None };
+        let ack = tokio::select! {
+            biased;
+            () = self.cut_off(at.connects) => None,
+            ack = self.publish(sealed) => ack,
+        };
         let (newest, acknowledged) = match ack {
             Some(ack) if ack.duplicate => (None, true),
             Some(ack) if ack.sequence > at.above => (Some((ack.sequence, id)), true),
             Some(_) | None => (None, false),
         };
         Done::Sent { parcels, at, newest, acknowledged }
+    }
+
+    /// Returns when the connection is not the one numbered `connects` any more: what was asked on that one is not
+    /// answered on another.
+    async fn cut_off(&self, connects: u64) {
+        while self.broker.connects() == connects {
+            sleep(GLANCE_INTERVAL).await;
+        }
     }
 
     /// Publishes and awaits the acknowledgement; `None` when there is none.

@@ -60,8 +60,14 @@ pub struct Replica {
 
 impl World {
     pub async fn new() -> Self {
+        Self::with_nats(&[]).await
+    }
+
+    /// With these lines in the nats-server's configuration.
+    pub async fn with_nats(settings: &'static [&'static str]) -> Self {
         let start = || {
             TestServers::start(|options| {
+                options.nats_settings = settings.iter().map(ToString::to_string).collect();
                 options.databases = vec![DatabaseSpec::new("orchard", "orchard_owner", "orchard_service")];
             })
         };
