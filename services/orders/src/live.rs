@@ -4,7 +4,7 @@
 //! costs no query. Another replica's commits are not heard: a watcher looks into the log itself every second.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use eventstore::worker::CommitListener;
 use eventstore::{Aggregate as _, Committed, DomainEvent as _, Recorded, Version};
@@ -31,14 +31,14 @@ impl Live {
     /// Follows an order that is in memory.
     #[must_use]
     pub fn follow(&self, order_id: Uuid) -> Option<watch::Receiver<View>> {
-        let mut generations = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut generations = self.generations();
         generations.get(order_id).map(watch::Sender::subscribe)
     }
 
     /// Takes note of an order as the log has it, and follows it from there.
     #[must_use]
     pub fn keep(&self, view: View) -> watch::Receiver<View> {
-        let mut generations = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut generations = self.generations();
         if let Some(known) = generations.get(view.order_id) {
             known.send_if_modified(|current| {
                 let newer = view.version > current.version;
@@ -55,20 +55,24 @@ impl Live {
     }
 
     fn heard(&self, event: &Recorded) {
-        let Ok(decoded) = OrderEvent::from_recorded(event) else { return };
-        let mut generations = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let order_id = event.stream.id;
         if event.version == Version::new(1) {
             if let Ok(Some(view)) = View::fold(std::slice::from_ref(event)) {
-                generations.insert(order_id, watch::Sender::new(view));
+                self.generations().insert(event.stream.id, watch::Sender::new(view));
             }
             return;
         }
-        let Some(sender) = generations.get(order_id) else { return };
+        let Ok(decoded) = OrderEvent::from_recorded(event) else { return };
+        let mut generations = self.generations();
+        let Some(sender) = generations.get(event.stream.id) else { return };
         let follows = sender.borrow().version.plus(1) == event.version;
         if follows {
             sender.send_modify(|view| *view = view.clone().next(&decoded, event.version, event.time));
         }
+    }
+
+    /// Never poisoned for good: every change is complete before the lock is let go.
+    fn generations(&self) -> MutexGuard<'_, Generations> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
