@@ -27,8 +27,8 @@ Environment (FARMERA_<SERVICE>__<KEY> for one service, FARMERA_<KEY> for all; se
   DATABASE_CONNECTIONS_MAX  connections to the database at most (default 8)
   DRAIN_LIMIT_MS            time for work in flight at the end (default 10000)
   APPROVAL_ABOVE            operators' plans for more things than this need a second person (default 100)
-  EVENTS_PER_MESSAGE_MAX    events that may travel in one message, 1 to 64 (default 64); 1 while services of a program
-                            before 0032 still listen
+  EVENTS_PER_MESSAGE_MAX    events that may travel in one message, 1 to 64 (default 64); 1 while services of an older
+                            program still listen that takes a message for one event
   MIGRATION_URL             the database as its owner: with it operators may have read models made anew (optional)
   FARMERA_ADMIN_ADDRESS     /livez, /readyz, /metrics of the process (default 127.0.0.1:9600)
   orders:        PRODUCTS_URL (http://127.0.0.1:50051), PAYMENT_URL (http://127.0.0.1:50054), NOTIFICATION_URL
