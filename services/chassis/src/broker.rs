@@ -30,6 +30,8 @@ pub fn source_of(stream: &str) -> Option<&'static str> {
 /// How long a message can be asked for again. What is older is in the event stores.
 pub const MAX_AGE: Duration = Duration::from_secs(7 * 24 * 3600);
 const DUPLICATE_WINDOW: Duration = Duration::from_secs(120);
+/// How often it is seen whether the connection is another one, where that changes what may be waited for.
+pub(crate) const GLANCE_INTERVAL: Duration = Duration::from_millis(250);
 const ACK_TIMEOUT: Duration = Duration::from_secs(5);
 const RECONNECT_DELAY_MAX: Duration = Duration::from_secs(2);
 

@@ -45,7 +45,7 @@ use self::lanes::Lanes;
 use self::message::Received;
 use self::redrive::Redriver;
 use self::watchdog::Watchdog;
-use crate::broker::Broker;
+use crate::broker::{Broker, GLANCE_INTERVAL};
 use crate::envelope::{EnvelopeError, Incoming};
 use crate::health::Component;
 use crate::shutdown::Shutdown;
@@ -163,7 +163,7 @@ impl Reactor<'_> {
     }
 
     async fn listen(&self, mut messages: pull::Stream, mut watchdog: Watchdog, shutdown: &mut Shutdown) {
-        let mut glance = interval(watchdog::GLANCE_INTERVAL);
+        let mut glance = interval(GLANCE_INTERVAL);
         glance.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut progress = interval(PROGRESS_INTERVAL);
         progress.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -11,8 +11,6 @@ use tracing::{debug, warn};
 use super::consumer::{self, Durable};
 use crate::broker::Broker;
 
-/// How often it is seen whether the connection is a new one, for which a look is due at once.
-pub(super) const GLANCE_INTERVAL: Duration = Duration::from_millis(250);
 /// How often it is looked; two looks in a row without a message while some wait are one too many.
 const LOOK_INTERVAL: Duration = Duration::from_millis(2_500);
 const STALLED_LOOKS: u32 = 2;
@@ -58,7 +56,7 @@ impl Watchdog {
         self.patience.heard = true;
     }
 
-    /// Looks at the consumer when it is time, and says whether to open it anew. A broker that does not answer is the
+    /// Looks at the consumer when it is time, at once on a new connection, and says whether to open it anew. A broker that does not answer is the
     /// connection's business.
     pub(super) async fn is_stalled(&mut self, in_work: usize) -> bool {
         let connects = self.broker.connects();

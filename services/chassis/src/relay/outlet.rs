@@ -14,15 +14,12 @@ use uuid::Uuid;
 use super::RelaySpec;
 use super::flow::Done;
 use super::lanes::{Elders, Parcel};
-use crate::broker::Broker;
+use crate::broker::{Broker, GLANCE_INTERVAL};
 use crate::envelope::batch::{BYTES_MAX, together};
 use crate::envelope::{Sealed, Stamp, seal};
 
 /// Transactions read with one sweep's step.
 pub(super) const PAGE: usize = 256;
-
-/// How often it is seen whether the connection is another one while an acknowledgement is awaited.
-const GLANCE_INTERVAL: Duration = Duration::from_millis(250);
 
 /// Room for the attributes of an event, or for the headers of a message.
 const ROOM: usize = 8_192;
