@@ -22,4 +22,6 @@ pub use state::{Held, Payment};
 #[cfg(test)]
 mod laws;
 #[cfg(test)]
+mod table;
+#[cfg(test)]
 mod tests;

@@ -21,7 +21,7 @@ pub(super) fn ask(wish: Wish) -> Input {
     ask_by(FIRST, wish)
 }
 
-fn ask_by(message: Uuid, wish: Wish) -> Input {
+pub(super) fn ask_by(message: Uuid, wish: Wish) -> Input {
     Input::Request(Request { message, order_id: ORDER, wish })
 }
 
@@ -29,20 +29,20 @@ pub(super) fn told(outcome: Outcome) -> Input {
     Input::Outcome { message: FIRST, outcome }
 }
 
-fn charge() -> Reference {
+pub(super) fn charge() -> Reference {
     Reference("ch_1".to_owned())
 }
 
-fn authorized() -> Outcome {
+pub(super) fn authorized() -> Outcome {
     Outcome::Authorized { epoch: 1, charge: charge(), amount: amount() }
 }
 
-fn refusal() -> Refusal {
+pub(super) fn refusal() -> Refusal {
     Refusal::new("CARD_DECLINED", "no")
 }
 
 /// The payment after these inputs, each of which is followed.
-fn given(inputs: impl IntoIterator<Item = Input>) -> Payment {
+pub(super) fn given(inputs: impl IntoIterator<Item = Input>) -> Payment {
     inputs.into_iter().fold(Payment::default(), |payment, input| {
         let decision = decide(&payment, &input).unwrap();
         decision.event.iter().fold(payment, Payment::evolve)
@@ -126,6 +126,41 @@ fn a_key_is_kept_until_the_books_prove_that_nothing_happened_under_it() {
     assert_eq!(when(&payment, unchanged.clone()), (Some("AuthorizationRestarted"), again(2)));
     let restarted = given([ask(authorization()), unchanged.clone()]);
     assert_eq!(when(&restarted, unchanged), (None, Next::AskAgain));
+}
+
+/// Whoever is asked to let go of money that may or may not be held looks first: a void of nothing would leave a late
+/// charge standing for ever.
+#[test]
+fn an_unanswered_authorization_is_looked_for_before_it_counts_as_let_go() {
+    let to_void = given([ask(authorization()), ask(Wish::Void)]);
+    assert_eq!(when(&to_void, told(Outcome::Unanswered(Operation::Authorize))), (None, lookup()));
+    assert_eq!(when(&to_void, told(Outcome::Spent(Operation::Authorize, 1))), (None, lookup()));
+}
+
+#[test]
+fn what_was_not_answered_is_asked_again_under_its_own_key() {
+    let (capture, refund) =
+        (Effect::Capture { epoch: 1, charge: charge() }, Effect::Refund { epoch: 1, charge: charge() });
+    let capturing = given([ask(authorization()), told(authorized()), ask(Wish::Capture)]);
+    assert_eq!(when(&capturing, told(Outcome::Unanswered(Operation::Capture))), (None, Next::Run(capture)));
+    let voiding = given([ask(authorization()), told(authorized()), ask(Wish::Void)]);
+    assert_eq!(when(&voiding, told(Outcome::Unanswered(Operation::Void))), (None, void_at_provider()));
+    let refunding = taken().evolve(&Event::RefundStarted { epoch: 1 });
+    assert_eq!(when(&refunding, told(Outcome::Unanswered(Operation::Refund))), (None, Next::Run(refund)));
+}
+
+#[test]
+fn an_amount_that_nobody_asked_for_is_never_taken_for_ours() {
+    let other = Money::new(1251, Currency::EUR);
+    let authorizing = given([ask(authorization())]);
+    let more = Outcome::Authorized { epoch: 1, charge: charge(), amount: other };
+    let capturing = held().evolve(&Event::CaptureStarted { epoch: 1 });
+    let refunding = taken().evolve(&Event::RefundStarted { epoch: 1 });
+    let cases = [(authorizing, more), (capturing, Outcome::Captured(other)), (refunding, Outcome::Refunded(other))];
+    for (payment, outcome) in cases {
+        let rejection = refused(&payment, told(outcome));
+        assert_eq!(rejection, Rejection::OtherAmount { agreed: amount(), told: other });
+    }
 }
 
 #[test]
