@@ -69,5 +69,5 @@ pub use snapshot::{Draft, DraftError, Snapshot, SnapshotShape};
 pub use storable::Unstorable;
 pub use store::{DueTimer, DueTimers, EventStore, ReadError, StoreError};
 pub use stream::{Category, StreamId, Version};
-pub use transport::{BrokerMark, ELDERS_MAX, StoreEpoch, ToldEvent, Transport};
+pub use transport::{BACKLOG_COUNT_MAX, Backlog, BrokerMark, ELDERS_MAX, StoreEpoch, ToldEvent, Transport};
 pub use unit::{Need, Unit};

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
@@ -5,6 +7,28 @@ use crate::{EventStore, ReadError, Recorded, StreamId, TxId, Version};
 
 /// See [`Transport::untold_elders`].
 pub const ELDERS_MAX: usize = 64;
+
+/// Transactions that [`Transport::backlog`] looks at, at most.
+pub const BACKLOG_COUNT_MAX: u32 = 10_000;
+
+/// What waits in the outbox: transactions whose messages are not all on the broker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Backlog {
+    /// How many wait; [`BACKLOG_COUNT_MAX`] stands for as many or more.
+    pub transactions: u32,
+    /// Since when the one that has waited longest does, among those that were looked at; `None` when nothing waits.
+    pub oldest_at: Option<DateTime<Utc>>,
+    /// When it was looked, by the same clock.
+    pub looked_at: DateTime<Utc>,
+}
+
+impl Backlog {
+    /// How long the oldest has waited; zero when nothing waits.
+    #[must_use]
+    pub fn age(&self) -> Duration {
+        self.oldest_at.and_then(|oldest_at| (self.looked_at - oldest_at).to_std().ok()).unwrap_or_default()
+    }
+}
 
 /// What a stream of the broker was last seen to hold. A broker that knows less has lost something.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,6 +100,12 @@ pub trait Transport: EventStore {
     /// # Errors
     /// [`ReadError`]; nothing is returned then.
     async fn settled_below(&self) -> Result<TxId, ReadError>;
+
+    /// What waits to be told, seen by whichever process wrote it. Cheap enough to be asked every second.
+    ///
+    /// # Errors
+    /// [`ReadError`]; nothing is known then.
+    async fn backlog(&self) -> Result<Backlog, ReadError>;
 
     /// What the broker's stream was last seen to hold; `None` when nobody has looked yet.
     ///

@@ -1,4 +1,4 @@
-//! Looks into the store, for operators: where the log ends, how far streams have come, what waits.
+//! Looks into the store, for operators: where the log ends, how far streams have come, which timers are armed.
 
 use chrono::{DateTime, Utc};
 use eventstore::{Category, Cursor, ReadError, StreamId, Version};
@@ -37,10 +37,6 @@ cross join lateral (
     order by event.version desc
     limit 1
 ) as newest";
-
-const OUTBOX: &str = "
-select count(*) as waiting, min(written_at) as oldest
-from outbox";
 
 const TIMERS: &str = "
 select stream_id, due, claimed_until
@@ -93,17 +89,6 @@ impl PostgresStore {
         let categories: Vec<_> = streams.iter().map(|stream| stream.category).collect();
         let rows = self.read(|| sqlx::query(VERSIONS).bind(&ids).bind(&names)).await?;
         rows.iter().map(|row| place(row, &categories)).collect()
-    }
-
-    /// How many transactions wait to be published, and since when the oldest does.
-    ///
-    /// # Errors
-    /// [`ReadError`].
-    pub async fn outbox_waiting(&self) -> Result<(u64, Option<DateTime<Utc>>), ReadError> {
-        let rows = self.read(|| sqlx::query(OUTBOX)).await?;
-        let Some(row) = rows.first() else { return Ok((0, None)) };
-        let waiting = to_u64(row.try_get("waiting").map_err(read_error)?);
-        Ok((waiting, row.try_get("oldest").map_err(read_error)?))
     }
 
     /// Timers of a category after this one, earliest first, at most `limit`; with `overdue`, only those that are due.

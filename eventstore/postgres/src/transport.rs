@@ -1,6 +1,7 @@
 use chrono::{DateTime, Utc};
 use eventstore::{
-    BrokerMark, Category, ELDERS_MAX, ReadError, Recorded, StoreEpoch, StreamId, ToldEvent, Transport, TxId, Version,
+    BACKLOG_COUNT_MAX, Backlog, BrokerMark, Category, ELDERS_MAX, ReadError, Recorded, StoreEpoch, StreamId, ToldEvent,
+    Transport, TxId, Version,
 };
 use sqlx::Row;
 use sqlx::postgres::PgRow;
@@ -50,6 +51,10 @@ select least(
 
 const SETTLED_BELOW: &str = "select pg_snapshot_xmin(pg_current_snapshot())";
 
+const BACKLOG: &str = "
+select count(*) as transactions, min(written_at) as oldest_at, clock_timestamp() as looked_at
+from (select written_at from outbox order by tx limit $1) as waiting";
+
 const MARK: &str = "
 select epoch, created_at, first_sequence, first_at, last_sequence, last_message, missing, handled, consumers
 from broker_mark
@@ -73,7 +78,8 @@ set created_at = excluded.created_at,
     updated_at = now()
 where known.epoch = excluded.epoch";
 
-/// The row's lock lets one relay begin the epoch; those that take transactions out of the outbox wait for it, and then
+/// What is put into the outbox again waits from now on; what waits there goes on waiting. The row's lock lets one relay
+/// begin the epoch; those that take transactions out of the outbox wait for it, and then
 /// find their own epoch gone.
 const BEGIN: &str = "
 with begun as (
@@ -94,11 +100,10 @@ with begun as (
 ),
 untold as (
     insert into outbox (tx, written_at)
-    select distinct event.tx, now() - interval '1 day'
+    select distinct event.tx, clock_timestamp()
     from event
     where event.tx >= (select handled from begun)
-    on conflict (tx) do update
-    set written_at = excluded.written_at
+    on conflict (tx) do nothing
 )
 select exists (select from begun)";
 
@@ -183,6 +188,17 @@ impl Transport for PostgresStore {
     async fn settled_below(&self) -> Result<TxId, ReadError> {
         let below: Vec<Xid8> = column(&self.read(|| sqlx::query(SETTLED_BELOW)).await?)?;
         below.first().map(|tx| tx.0).ok_or_else(no_answer)
+    }
+
+    async fn backlog(&self) -> Result<Backlog, ReadError> {
+        let rows = self.read(|| sqlx::query(BACKLOG).bind(i64::from(BACKLOG_COUNT_MAX))).await?;
+        let row = rows.first().ok_or_else(no_answer)?;
+        let transactions: i64 = row.try_get("transactions").map_err(read_error)?;
+        Ok(Backlog {
+            transactions: u32::try_from(transactions).unwrap_or(BACKLOG_COUNT_MAX),
+            oldest_at: row.try_get("oldest_at").map_err(read_error)?,
+            looked_at: row.try_get("looked_at").map_err(read_error)?,
+        })
     }
 
     async fn broker_mark(&self, stream: &str) -> Result<Option<BrokerMark>, ReadError> {

@@ -20,10 +20,14 @@
 //! **Loss.** The broker may forget what it acknowledged: [`crate::transport::memory`] notices, on every connection and
 //! every [`LOOK_INTERVAL`], and puts transactions into the outbox again; what was decided before is then void.
 //!
+//! **Health.** Once a second it is looked how long the oldest row of the outbox has waited: longer than
+//! [`condition::STUCK_AFTER`] is too long, whatever the broker says of itself ([`condition`]).
+//!
 //! Bounded: at most [`HANDOFFS_MAX`] commits wait in memory and [`UNACKNOWLEDGED_MAX`] await acknowledgement; what is
 //! beyond that is left to the sweep.
 
 mod batches;
+pub mod condition;
 mod flow;
 mod lanes;
 mod outlet;

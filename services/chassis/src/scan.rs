@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use eventstore::{Category, Cursor, ReadError, Recorded, StreamId, TxId, Version};
+use eventstore::{Backlog, Category, Cursor, ReadError, Recorded, StreamId, Transport as _, TxId, Version};
 use eventstore_postgres::PostgresStore;
 use uuid::Uuid;
 
@@ -98,8 +98,8 @@ impl LogScan {
     ///
     /// # Errors
     /// [`ReadError`].
-    pub async fn outbox(&self) -> Result<(u64, Option<DateTime<Utc>>), ReadError> {
-        self.0.outbox_waiting().await
+    pub async fn outbox(&self) -> Result<Backlog, ReadError> {
+        self.0.backlog().await
     }
 
     /// Timers of a category after this one, earliest first.

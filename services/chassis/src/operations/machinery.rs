@@ -271,7 +271,7 @@ impl MachineryQueryService for Machinery {
         &self,
         _request: Request<pb::GetTransportStatusRequest>,
     ) -> Result<Response<pb::GetTransportStatusResponse>, Status> {
-        let (pending, oldest) = self.scan.outbox().await.map_err(|error| unreadable(self.domain, error))?;
+        let backlog = self.scan.outbox().await.map_err(|error| unreadable(self.domain, error))?;
         let broker = self.broker().await?;
         let number = |count: i64| u64::try_from(count).unwrap_or(0);
         let streams = broker.into_iter().map(|row| pb::get_transport_status_response::BrokerStream {
@@ -283,8 +283,8 @@ impl MachineryQueryService for Machinery {
             update_time: Some(row.updated_at.into()),
         });
         Ok(Response::new(pb::GetTransportStatusResponse {
-            outbox_pending: pending,
-            oldest_pending_time: oldest.map(Into::into),
+            outbox_pending: backlog.transactions.into(),
+            oldest_pending_time: backlog.oldest_at.map(Into::into),
             streams: streams.collect(),
             service: self.service.to_owned(),
         }))

@@ -14,8 +14,9 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until};
 use tracing::{error, info, warn};
 
 use super::batches::gather;
+use super::condition::{Cause, Condition};
 use super::lanes::{Elders, Lanes, Parcel, Step};
-use super::outlet::{At, Outlet, PAGE, Page};
+use super::outlet::{At, Done, Outlet, PAGE, Page};
 use super::{
     EventsPerMessage, HANDOFFS_MAX, Handoff, LOOK_INTERVAL, RelayHandle, RelaySpec, SWEEP_AGE, UNACKNOWLEDGED_MAX,
 };
@@ -32,35 +33,10 @@ const MARK_DELAY: Duration = Duration::from_millis(50);
 const MARKS_MAX: usize = 512;
 const DONE_AT_ONCE_MAX: usize = 256;
 
-/// What came of something that was under way.
-pub(super) enum Done {
-    Sent {
-        /// What is left of those that were sent.
-        parcels: Vec<Parcel>,
-        at: At,
-        newest: Option<(u64, String)>,
-        acknowledged: bool,
-    },
-    Repeated,
-    Elders {
-        at: At,
-        asked: Vec<(StreamId, Version)>,
-        found: Result<Vec<Recorded>, ReadError>,
-    },
-    Page {
-        age: Duration,
-        found: Result<Page, ReadError>,
-    },
-    Looked {
-        memory: Memory,
-        found: Result<At, LookError>,
-    },
-}
-
 /// The relay of one service.
 pub struct Relay {
     outlet: Arc<Outlet>,
-    component: Component,
+    condition: Condition,
     events_per_message: EventsPerMessage,
     handoffs: mpsc::Receiver<Handoff>,
     work: FuturesUnordered<BoxFuture<'static, Done>>,
@@ -101,7 +77,7 @@ impl Relay {
         let (sender, handoffs) = mpsc::channel(HANDOFFS_MAX);
         let relay = Self {
             outlet: Arc::new(Outlet { spec, store, broker }),
-            component,
+            condition: Condition::new(spec.stream, component, Instant::now()),
             events_per_message,
             handoffs,
             work: FuturesUnordered::new(),
@@ -172,10 +148,14 @@ impl Relay {
     fn tick(&mut self, tick: &mut Interval) {
         let connects = self.outlet.broker.connects();
         if !self.outlet.broker.is_connected() {
-            self.component.down("waits for NATS");
+            self.condition.closed(Cause::NotConnected);
         }
         if !self.outlet.broker.is_connected() || self.at.is_some_and(|at| at.connects != connects) {
             self.open = false;
+        }
+        if self.condition.is_due(Instant::now()) {
+            let outlet = Arc::clone(&self.outlet);
+            self.work.push(async move { Done::Backlog(outlet.store.backlog().await) }.boxed());
         }
         if !self.open {
             self.sweep_all = true;
@@ -224,17 +204,17 @@ impl Relay {
                 }
                 self.at = Some(at);
                 self.open = true;
-                self.component.up();
+                self.condition.open();
             }
             Err(LookError::Older(older)) => {
                 error!(%older, "a store that was put back must not go on as if it were not");
-                self.component.down(older.to_string());
+                self.condition.closed(Cause::Unseen(older.to_string()));
                 self.open = false;
                 self.refused = true;
             }
             Err(failed @ (LookError::Broker(_) | LookError::Store(_))) => {
                 warn!(error = &failed as &dyn std::error::Error, "cannot see what the broker holds; trying again");
-                self.component.down(failed.to_string());
+                self.condition.closed(Cause::Unseen(failed.to_string()));
                 self.open = false;
             }
         }
@@ -247,7 +227,8 @@ impl Relay {
                 at.stamp.stamp(&mut sealed);
                 let outlet = Arc::clone(&self.outlet);
                 let repeating = async move {
-                    outlet.publish(sealed).await;
+                    // Best effort: whoever misses it asks again.
+                    drop(outlet.publish(sealed).await);
                     Done::Repeated
                 };
                 self.work.push(repeating.boxed());
@@ -264,17 +245,9 @@ impl Relay {
 
     fn done(&mut self, done: Done) {
         match done {
-            Done::Sent { parcels, at, newest, acknowledged } => {
-                let holds = self.at.is_some_and(|now| now.stamp == at.stamp);
-                if holds && newest.as_ref().map(|(sequence, _)| *sequence) > self.newest.as_ref().map(|(last, _)| *last)
-                {
-                    self.newest = newest;
-                }
-                // Whatever is the matter: nothing goes before it was looked what the broker holds.
-                self.open &= acknowledged;
-                parcels.into_iter().for_each(|parcel| self.lanes.sent(parcel, acknowledged && holds));
-            }
+            Done::Sent { parcels, at, stored } => self.sent(parcels, at, stored),
             Done::Repeated => {}
+            Done::Backlog(found) => self.condition.looked(found.ok(), Instant::now()),
             Done::Elders { at, asked, found } => self.elders(at, &asked, found),
             Done::Page { age, found } => self.page(age, found),
             Done::Looked { memory, found } => {
@@ -282,6 +255,26 @@ impl Relay {
                 self.looked(found);
             }
         }
+    }
+
+    fn sent(&mut self, parcels: Vec<Parcel>, at: At, stored: Result<Option<(u64, String)>, Cause>) {
+        let holds = self.at.is_some_and(|now| now.stamp == at.stamp);
+        let acknowledged = stored.is_ok();
+        match stored {
+            Ok(newest) if holds => {
+                let last = |newest: &Option<(u64, String)>| newest.as_ref().map(|(sequence, _)| *sequence);
+                if last(&newest) > last(&self.newest) {
+                    self.newest = newest;
+                }
+            }
+            Ok(_) => {}
+            Err(cause) => {
+                self.condition.failed(cause, Instant::now());
+                // Whatever is the matter: nothing goes before it was looked what the broker holds.
+                self.open = false;
+            }
+        }
+        parcels.into_iter().for_each(|parcel| self.lanes.sent(parcel, acknowledged && holds));
     }
 
     fn elders(&mut self, at: At, asked: &[(StreamId, Version)], found: Result<Vec<Recorded>, ReadError>) {
@@ -312,6 +305,9 @@ impl Relay {
             let (of_tx, rest) = events.split_at(end);
             events = rest;
             let (parcels, complete) = self.outlet.parcels(*tx, of_tx, at.stamp);
+            if !complete {
+                self.condition.failed(Cause::Untellable, Instant::now());
+            }
             self.swept += usize::from(self.lanes.take(*tx, parcels, complete) && complete);
         }
         let last = page.txs.last().filter(|_| page.txs.len() >= PAGE);

@@ -1,22 +1,25 @@
 //! The way out: what is said, how it is sealed, and how it gets to the broker.
 
 use std::collections::VecDeque;
+use std::error::Error as _;
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_nats::jetstream::context::{PublishError, PublishErrorKind};
 use async_nats::jetstream::publish::PublishAck;
-use eventstore::{ELDERS_MAX, ReadError, Recorded, Transport, TxId};
+use eventstore::{Backlog, ELDERS_MAX, ReadError, Recorded, StreamId, Transport, TxId, Version};
 use faults::Point;
 use tokio::time::sleep;
-use tracing::{error, warn};
+use tracing::error;
 use uuid::Uuid;
 
 use super::RelaySpec;
-use super::flow::Done;
+use super::condition::Cause;
 use super::lanes::{Elders, Parcel};
 use crate::broker::{Broker, GLANCE_INTERVAL};
 use crate::envelope::batch::{BYTES_MAX, together};
 use crate::envelope::{Sealed, Stamp, seal};
+use crate::transport::memory::{LookError, Memory};
 
 /// Transactions read with one sweep's step.
 pub(super) const PAGE: usize = 256;
@@ -49,6 +52,32 @@ impl At {
     /// Nothing is acknowledged here.
     pub(super) const NOWHERE: Self =
         Self { stamp: Stamp { store_epoch: Uuid::nil(), broker_epoch: 0 }, connects: 0, above: 0, bytes_max: 0 };
+}
+
+/// What came of something that was under way.
+pub(super) enum Done {
+    Sent {
+        /// What is left of those that were sent.
+        parcels: Vec<Parcel>,
+        at: At,
+        /// The message that was stored, unless it was there already; why it is not known to be.
+        stored: Result<Option<(u64, String)>, Cause>,
+    },
+    Repeated,
+    Backlog(Result<Backlog, ReadError>),
+    Elders {
+        at: At,
+        asked: Vec<(StreamId, Version)>,
+        found: Result<Vec<Recorded>, ReadError>,
+    },
+    Page {
+        age: Duration,
+        found: Result<Page, ReadError>,
+    },
+    Looked {
+        memory: Memory,
+        found: Result<At, LookError>,
+    },
 }
 
 /// Transactions of the outbox and their events.
@@ -105,20 +134,21 @@ impl Outlet {
     pub(super) async fn send(self: Arc<Self>, mut parcels: Vec<Parcel>, at: At) -> Done {
         let firsts = parcels.iter_mut().filter_map(|parcel| parcel.messages.pop_front()).collect();
         let Some(sealed) = together(firsts, at.stamp) else {
-            return Done::Sent { parcels, at, newest: None, acknowledged: true };
+            return Done::Sent { parcels, at, stored: Ok(None) };
         };
         let id = sealed.message_id.clone();
         let ack = tokio::select! {
             biased;
-            () = self.cut_off(at.connects) => None,
+            () = self.cut_off(at.connects) => Err(Cause::NotConnected),
             ack = self.publish(sealed) => ack,
         };
-        let (newest, acknowledged) = match ack {
-            Some(ack) if ack.duplicate => (None, true),
-            Some(ack) if ack.sequence > at.above => (Some((ack.sequence, id)), true),
-            Some(_) | None => (None, false),
+        let stored = match ack {
+            Ok(ack) if ack.duplicate => Ok(None),
+            Ok(ack) if ack.sequence > at.above => Ok(Some((ack.sequence, id))),
+            Ok(_) => Err(Cause::Unseen("another stream answers under its name".to_owned())),
+            Err(cause) => Err(cause),
         };
-        Done::Sent { parcels, at, newest, acknowledged }
+        Done::Sent { parcels, at, stored }
     }
 
     /// Returns when the connection is not the one numbered `connects` any more: what was asked on that one is not
@@ -129,10 +159,10 @@ impl Outlet {
         }
     }
 
-    /// Publishes and awaits the acknowledgement; `None` when there is none.
-    pub(super) async fn publish(&self, sealed: Sealed) -> Option<PublishAck> {
+    /// Publishes and awaits the acknowledgement, or says why there is none.
+    pub(super) async fn publish(&self, sealed: Sealed) -> Result<PublishAck, Cause> {
         if !self.broker.is_connected() {
-            return None;
+            return Err(Cause::NotConnected);
         }
         metrics::counter!("farmera_relay_published_total").increment(1);
         faults::reach(Point::PublishBefore);
@@ -149,15 +179,9 @@ impl Outlet {
         match acknowledged {
             Ok(ack) => {
                 faults::reach(Point::PubAckAfter);
-                Some(ack)
+                Ok(ack)
             }
-            Err(failed) => {
-                warn!(
-                    error = &failed as &dyn std::error::Error,
-                    "a message is not acknowledged and stays in the outbox"
-                );
-                None
-            }
+            Err(failed) => Err(cause(&failed)),
         }
     }
 
@@ -183,6 +207,23 @@ impl Outlet {
                 Err(Untellable)
             }
         }
+    }
+}
+
+/// What the broker's answer to a message means, or that there was none.
+fn cause(failed: &PublishError) -> Cause {
+    match failed.kind() {
+        PublishErrorKind::TimedOut => Cause::NoAnswer,
+        PublishErrorKind::BrokenPipe => Cause::NotConnected,
+        PublishErrorKind::StreamNotFound => Cause::Refused("there is no such stream".to_owned()),
+        PublishErrorKind::WrongLastMessageId
+        | PublishErrorKind::WrongLastSequence
+        | PublishErrorKind::MaxAckPending
+        | PublishErrorKind::MaxPayloadExceeded
+        | PublishErrorKind::Other => Cause::Refused(match failed.source() {
+            Some(source) => source.to_string(),
+            None => failed.to_string(),
+        }),
     }
 }
 

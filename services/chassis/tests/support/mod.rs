@@ -54,6 +54,8 @@ pub struct World {
 /// One process of the service, as far as the relay is concerned.
 pub struct Replica {
     pub store: Arc<PostgresStore>,
+    /// Of the part `relay` alone.
+    pub health: Health,
     handle: RelayHandle,
     task: JoinHandle<()>,
 }
@@ -91,9 +93,10 @@ impl World {
     pub async fn replica(&self) -> Replica {
         let store = Arc::new(self.store());
         let transport: Arc<dyn Transport> = store.clone();
-        let component = Health::new().component("relay");
+        let health = Health::new();
+        let component = health.component("relay");
         let (relay, handle) = Relay::new(SPEC, transport, self.broker().await, component, EventsPerMessage::default());
-        Replica { store, handle, task: tokio::spawn(relay.run()) }
+        Replica { store, health, handle, task: tokio::spawn(relay.run()) }
     }
 
     /// Commits the next event of stream `number`. One writer at a time per stream.

@@ -1,0 +1,103 @@
+//! How a relay says that it is, over a real Postgres and a real nats-server.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod support;
+
+use std::time::Duration;
+
+use async_nats::jetstream::{self, stream};
+use chassis::health::Health;
+use eventstore::{BrokerMark, Transport as _, TxId};
+use sqlx::Connection as _;
+use support::{STREAM, World};
+
+async fn change(world: &World, change: impl FnOnce(&mut stream::Config, u64)) {
+    let jetstream = jetstream::new(async_nats::connect(world.servers.nats_url()).await.unwrap());
+    let stream = jetstream.get_stream(STREAM).await.unwrap();
+    let info = stream.cached_info();
+    let mut config = info.config.clone();
+    change(&mut config, info.state.bytes);
+    jetstream.update_stream(config).await.unwrap();
+}
+
+/// Whatever waits has waited for a minute more.
+async fn a_minute_passes(world: &World) {
+    let mut owner = sqlx::PgConnection::connect(&world.servers.owner_url("orchard").unwrap()).await.unwrap();
+    sqlx::raw_sql("update outbox set written_at = written_at - interval '1 minute'").execute(&mut owner).await.unwrap();
+    owner.close().await.unwrap();
+}
+
+async fn until(health: &Health, what: &str, holds: impl Fn(&str) -> bool) -> String {
+    let seen = tokio::time::timeout(Duration::from_secs(20), async {
+        loop {
+            let report = health.report();
+            if holds(&report) {
+                return report;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    });
+    match seen.await {
+        Ok(report) => report,
+        Err(_) => panic!("{what}: {}", health.report()),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_refuses_to_store_is_named_by_health_until_it_stores_again() {
+    let world = World::new().await;
+    let replica = world.replica().await;
+    world.tell(&replica, 0).await;
+    world.settled().await;
+    until(&replica.health, "all is told", |report| report == "[+]relay ok\n").await;
+
+    change(&world, |config, bytes| config.max_bytes = i64::try_from(bytes).unwrap()).await;
+    for number in 0..3 {
+        world.tell(&replica, number).await;
+    }
+    a_minute_passes(&world).await;
+    let report = until(&replica.health, "nobody is told", |report| report.contains("wait to be told")).await;
+    assert!(report.starts_with("[-]relay 3 transactions wait to be told, the oldest for 6"), "{report}");
+    assert!(report.contains(&format!("stream {STREAM} refuses to store: maximum bytes exceeded")), "{report}");
+
+    change(&world, |config, _| config.max_bytes = -1).await;
+    until(&replica.health, "there is room", |report| report == "[+]relay ok\n").await;
+    world.settled().await.assert_in_order();
+    replica.kill().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_another_process_left_behind_is_told_by_the_health_of_those_that_are_there() {
+    let world = World::new().await;
+    let [gone, here] = [world.replica().await, world.replica().await];
+    world.tell(&here, 0).await;
+    world.settled().await;
+    change(&world, |config, bytes| config.max_bytes = i64::try_from(bytes).unwrap()).await;
+    world.commit(&gone, 1).await;
+    gone.kill().await;
+    a_minute_passes(&world).await;
+    let report = until(&here.health, "the row of a dead process", |report| report.contains("to be told")).await;
+    assert!(report.starts_with("[-]relay 1 transaction waits to be told, for 6"), "{report}");
+    here.kill().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_to_be_told_again_waits_from_then_on_and_no_longer() {
+    let world = World::new().await;
+    let replica = world.replica().await;
+    for number in 0..4 {
+        world.tell(&replica, number).await;
+    }
+    world.settled().await;
+    replica.kill().await;
+    let store = world.store();
+    assert_eq!(store.backlog().await.unwrap().oldest_at, None);
+
+    let mark = store.broker_mark(STREAM).await.unwrap().unwrap();
+    let next = BrokerMark { epoch: mark.epoch + 1, handled: TxId::default(), ..mark };
+    assert!(store.begin_broker_epoch(STREAM, &next).await.unwrap());
+    let backlog = store.backlog().await.unwrap();
+    assert_eq!(backlog.transactions, 4);
+    assert!(backlog.oldest_at.is_some() && backlog.age() < Duration::from_secs(30), "{backlog:?}");
+}
