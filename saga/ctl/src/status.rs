@@ -135,7 +135,7 @@ fn advice(code: Code, reason: &str) -> &'static str {
 #[must_use]
 pub fn caret(query: &str, position: usize) -> String {
     // A line is a line, whatever stands in it: every character takes one place.
-    let shown: String = query.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect();
+    let shown = text::blanked(query);
     format!("  {shown}\n  {}^", " ".repeat(position.min(query.chars().count())))
 }
 

@@ -43,20 +43,31 @@ impl Violations {
         }
     }
 
-    /// A text of `min` to `max` characters without control characters, trimmed.
+    /// A line that people read, of `min` to `max` characters, by the rule of [`text::line`].
     #[must_use]
     pub fn text(&mut self, field: &str, text: &str, min: usize, max: usize) -> Option<String> {
-        let text = text.trim();
-        let length = text.chars().count();
-        if !(min..=max).contains(&length) {
-            self.add(field, format!("has {length} characters: allowed are {min} to {max}"));
-            return None;
-        }
-        if text.chars().any(char::is_control) {
-            self.add(field, "has control characters: none are allowed");
+        self.fit(field, text::line(text, min, max))
+    }
+
+    /// A name of 1 to `max` characters, by the rule of [`text::name`].
+    #[must_use]
+    pub fn name(&mut self, field: &str, text: &str, max: usize) -> Option<String> {
+        self.fit(field, text::name(text, max))
+    }
+
+    /// A word that programs read, of 1 to `max` visible ASCII characters. What was found is not told: it may be secret.
+    #[must_use]
+    pub fn token(&mut self, field: &str, text: &str, max: usize) -> Option<String> {
+        if !(1..=max).contains(&text.len()) || !text.chars().all(|letter| letter.is_ascii_graphic()) {
+            let found = text.len();
+            self.add(field, format!("has {found} bytes: allowed are 1 to {max} letters, digits and signs of ASCII"));
             return None;
         }
         Some(text.to_owned())
+    }
+
+    fn fit(&mut self, field: &str, read: Result<String, text::Unfit>) -> Option<String> {
+        read.map_err(|unfit| self.add(field, unfit.to_string())).ok()
     }
 
     /// An e-mail address: a local part and a domain, at most 254 characters. Whether it exists, only a mail can tell.

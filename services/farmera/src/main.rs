@@ -28,7 +28,7 @@ fn main() -> ExitCode {
     match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("error: {failure}");
+            eprintln!("error: {}", text::shown_lines(&failure.to_string()));
             failure.exit_code()
         }
     }

@@ -93,9 +93,22 @@ impl Paint {
     }
 }
 
-/// Writes a line. A reader that went away (`| head`) is no error of ours.
+/// Writes a line. A reader that went away (`| head`) is no error of ours. Colours pass; everything else that would drive
+/// a terminal, or that nobody sees, is written out.
 pub fn line(text: impl AsRef<str>) {
-    drop(writeln!(std::io::stdout().lock(), "{}", text.as_ref()));
+    drop(writeln!(std::io::stdout().lock(), "{}", painted(text.as_ref())));
+}
+
+fn painted(text: &str) -> String {
+    let mut pieces = text.split("\u{1b}[");
+    let mut safe = text::shown_lines(pieces.next().unwrap_or_default());
+    for piece in pieces {
+        let paint = piece.find(|letter: char| !letter.is_ascii_digit() && letter != ';').unwrap_or(piece.len());
+        let before = if piece.get(paint..).is_some_and(|rest| rest.starts_with('m')) { "\u{1b}[" } else { "\\u{1b}[" };
+        safe.push_str(before);
+        safe.push_str(&text::shown_lines(piece));
+    }
+    safe
 }
 
 /// Writes a table without trailing blanks.
@@ -112,7 +125,7 @@ pub fn trimmed(text: &str) -> String {
 /// Writes a value as JSON, for people to read, too.
 pub fn json(value: &impl Serialize) {
     match serde_json::to_string_pretty(value) {
-        Ok(text) => line(text),
+        Ok(text) => line(text::shown_json(&text)),
         Err(error) => line(format!("{{\"error\":{:?}}}", error.to_string())),
     }
 }
@@ -120,7 +133,7 @@ pub fn json(value: &impl Serialize) {
 /// Writes a value as one line of JSON.
 pub fn json_line(value: &impl Serialize) {
     match serde_json::to_string(value) {
-        Ok(text) => line(text),
+        Ok(text) => line(text::shown_json(&text)),
         Err(error) => line(format!("{{\"error\":{:?}}}", error.to_string())),
     }
 }
@@ -156,6 +169,12 @@ mod tests {
     #[test]
     fn numbers_are_grouped_by_thousands() {
         assert_eq!([0, 999, 1_000, 1_234_567].map(grouped), ["0", "999", "1,000", "1,234,567"]);
+    }
+
+    #[test]
+    fn colours_pass_and_nothing_else_that_drives_a_terminal() {
+        let text = "\u{1b}[31mbad\u{1b}[0m\n\u{1b}[2Jä\u{202e}b\u{1b}]0;x";
+        assert_eq!(painted(text), "\u{1b}[31mbad\u{1b}[0m\n\\u{1b}[2Jä\\u{202e}b\\u{1b}]0;x");
     }
 
     #[test]

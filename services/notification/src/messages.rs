@@ -166,9 +166,10 @@ fn field(field: &'static str, found: &str, expected: &'static str) -> MessageErr
     MessageError::Field { field, found: found.chars().take(64).collect(), expected }
 }
 
-/// One line of text: what others wrote never breaks out of the line it is put in.
+/// One line of text: what others wrote never breaks out of the line it is put in, or turns it around.
 fn clean(text: &str, max: usize) -> String {
-    text.trim().chars().take(max).map(|c| if c.is_control() { ' ' } else { c }).collect()
+    let kept: String = text.trim().chars().take(max).collect();
+    text::shown(&kept)
 }
 
 /// The notifications that there may be about an order.
@@ -271,7 +272,7 @@ mod tests {
         assert_eq!(news.recipients(), ["ana@example.org", "a@x.test", "b@x.test"]);
         let News::OrderCompleted(order) = news else { panic!("{news:?}") };
         let names: Vec<_> = order.farms[0].lines.iter().map(|line| line.name.as_str()).collect();
-        assert_eq!(names, ["Eggs", "Cheese  Bcc: x@y.z"]);
+        assert_eq!(names, ["Eggs", r"Cheese\r\nBcc: x@y.z"]);
     }
 
     #[test]

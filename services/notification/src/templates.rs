@@ -90,7 +90,8 @@ impl Templates {
     }
 
     fn fill(&self, name: &str, view: impl Serialize) -> Result<Option<Words>, minijinja::Error> {
-        let text = self.0.get_template(name)?.render(Serde(view))?;
+        // News that were stored before names had a rule, too.
+        let text = text::shown_lines(&self.0.get_template(name)?.render(Serde(view))?);
         let (subject, body) = text.split_once('\n').unwrap_or((&text, ""));
         let body = body.trim_start_matches('\n');
         let body = if body.ends_with('\n') { body.to_owned() } else { format!("{body}\n") };
@@ -140,6 +141,16 @@ mod tests {
         let farm = templates.words(&news, 2).unwrap().unwrap();
         assert!(farm.body.contains("Dale") && farm.body.contains("2 x Leek") && !farm.body.contains("Eggs"));
         assert_eq!(templates.words(&news, 3).unwrap(), None);
+    }
+
+    #[test]
+    fn a_name_that_was_stored_before_there_was_a_rule_turns_no_line_around() {
+        let templates = Templates::new().unwrap();
+        let name = "Eggs\u{202e}ggE".to_owned();
+        let stock = StockNews { product_id: Uuid::nil(), product_name: name, farm_email: String::new(), available: 3 };
+        let words = templates.words(&News::StockLow(stock), 0).unwrap().unwrap();
+        let all = words.subject + &words.body;
+        assert!(all.contains("Eggs\\u{202e}ggE") && !all.contains('\u{202e}'), "{all}");
     }
 
     #[test]

@@ -156,7 +156,7 @@ impl Out {
     pub fn whole(&mut self, name: &str, thing: &impl Serialize) -> Result<bool, Failure> {
         let text = match self.format {
             Format::Table | Format::Wide => return Ok(false),
-            Format::Json => serde_json::to_string_pretty(thing).map_err(|error| unshowable(&error))?,
+            Format::Json => json_lines(thing)?,
             Format::Jsonl => json_line(thing)?,
             Format::Yaml => yaml(thing)?,
             Format::Name => name.to_owned(),
@@ -249,14 +249,20 @@ impl Listing {
 /// # Errors
 /// [`Failure::Failed`] when it has no such form.
 pub fn json_line(thing: &impl Serialize) -> Result<String, Failure> {
-    serde_json::to_string(thing).map_err(|error| unshowable(&error))
+    serde_json::to_string(thing).map(|json| text::shown_json(&json)).map_err(|error| unshowable(&error))
+}
+
+fn json_lines(thing: &impl Serialize) -> Result<String, Failure> {
+    serde_json::to_string_pretty(thing).map(|json| text::shown_json(&json)).map_err(|error| unshowable(&error))
 }
 
 fn yaml(thing: &impl Serialize) -> Result<String, Failure> {
     // By way of JSON, so that both have the same fields in the same form.
     let value = serde_json::to_value(thing).map_err(|error| unshowable(&error))?;
     let text = serde_saphyr::to_string(&value).map_err(|error| unshowable(&error))?;
-    Ok(text.trim_end().to_owned())
+    // What cannot be seen has an escape only between quotation marks; and all JSON is YAML.
+    let has_hidden = text::shown_lines(&text) != text;
+    if has_hidden { json_lines(&value) } else { Ok(text.trim_end().to_owned()) }
 }
 
 fn unshowable(error: &dyn std::error::Error) -> Failure {
@@ -281,4 +287,19 @@ pub fn tell(text: impl AsRef<str>) {
 #[must_use]
 pub fn has_audience() -> bool {
     std::io::stderr().is_terminal()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_nobody_sees_reaches_no_terminal_in_any_form() {
+        let name = "Eggs\u{202e}\u{200b}";
+        let forms = [json_line(&[name]).unwrap(), json_lines(&[name]).unwrap(), yaml(&[name]).unwrap()];
+        for form in forms {
+            assert!(form.contains("\"Eggs\\u202e\\u200b\""), "{form}");
+        }
+        assert_eq!(yaml(&["Käse"]).unwrap(), "- Käse");
+    }
 }

@@ -7,18 +7,11 @@ use farmera_proto::common::v1 as common;
 use money::{Currency, Money};
 use pbjson_types::Timestamp;
 
-/// `text` without anything that moves a cursor or changes a colour: what others wrote never drives this terminal.
+/// `text` without anything that moves a cursor, changes a colour, turns a line around or cannot be seen: what others
+/// wrote never drives this terminal.
 #[must_use]
 pub fn harmless(text: &str) -> String {
-    let mut safe = String::with_capacity(text.len());
-    for letter in text.chars() {
-        if letter.is_control() {
-            safe.extend(letter.escape_default());
-        } else {
-            safe.push(letter);
-        }
-    }
-    safe
+    text::shown(text)
 }
 
 /// The same, with lines kept.

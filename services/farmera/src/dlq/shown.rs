@@ -210,7 +210,7 @@ fn short(text: &str) -> String {
 
 /// What strangers wrote moves no cursor.
 fn printable(text: &str) -> String {
-    text.chars().map(|letter| if letter.is_control() && letter != '\n' { ' ' } else { letter }).collect()
+    text::shown_lines(text)
 }
 
 #[cfg(test)]
@@ -227,6 +227,6 @@ mod tests {
 
     #[test]
     fn a_strangers_escapes_reach_no_terminal() {
-        assert_eq!(short("a\u{1b}[2Jb"), "a [2Jb");
+        assert_eq!(short("a\u{1b}[2Jb"), "a\\u{1b}[2Jb");
     }
 }

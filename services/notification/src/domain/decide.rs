@@ -92,7 +92,7 @@ fn tried(accepted: &Accepted, results: &[LetterResult]) -> Vec<NotificationEvent
 }
 
 fn said(recipient: u16, why: &str) -> String {
-    let why: String = why.chars().take(REASON_LENGTH_MAX).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let why = text::shown(&why.chars().take(REASON_LENGTH_MAX).collect::<String>());
     format!("recipient {recipient}: {why}")
 }
 

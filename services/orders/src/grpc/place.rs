@@ -44,7 +44,7 @@ impl Request {
         let request_id = violations.uuid("request_id", &request.request_id);
         let customer_id = violations.uuid("customer_id", &request.customer_id);
         let email = violations.email("email", &request.email);
-        let payment_token = violations.text("payment_token", &request.payment_token, 1, TOKEN_LENGTH_MAX);
+        let payment_token = violations.token("payment_token", &request.payment_token, TOKEN_LENGTH_MAX);
         let wishes = wishes(&mut violations, &request.lines);
         violations.finish(DOMAIN)?;
         match (request_id, customer_id, email, payment_token) {

@@ -137,7 +137,7 @@ impl ProductsService for Edge {
         let mut violations = Violations::new();
         let parsed = (
             violations.uuid("request_id", &asked.request_id),
-            violations.text("name", &asked.name, 1, NAME_MAX),
+            violations.name("name", &asked.name, NAME_MAX),
             violations.email("email", &asked.email),
         );
         let (Some(request_id), Some(name), Some(email)) = parsed else { return Err(refused(violations)) };
@@ -158,7 +158,7 @@ impl ProductsService for Edge {
         let parsed = (
             violations.uuid("request_id", &asked.request_id),
             violations.uuid("farm_id", &asked.farm_id),
-            violations.text("name", &asked.name, 1, NAME_MAX),
+            violations.name("name", &asked.name, NAME_MAX),
             money::parse(&mut violations, "price", asked.price.as_ref(), 1, PRICE_MAX),
         );
         let (Some(request_id), Some(farm_id), Some(name), Some(price)) = parsed else {

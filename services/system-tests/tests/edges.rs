@@ -1,0 +1,91 @@
+//! What comes in at the edges: texts that are what they look like, through real gRPC.
+
+#![expect(clippy::expect_used, reason = "a test fails by panicking")]
+
+mod support;
+
+use farmera::clients::Clients;
+use farmera_proto::common::v1::Money;
+use farmera_proto::orders::v1 as orders;
+use farmera_proto::products::v1 as products;
+use farmera_proto::saga::v1 as saga;
+use farmera_proto::saga::v1::operator_service_client::OperatorServiceClient;
+use support::{catalogue, id, order_of, place, stack};
+use tonic::{Code, Request, Status};
+use tonic_types::StatusExt as _;
+
+fn fields(status: &Status) -> Vec<String> {
+    let details = status.get_error_details();
+    details
+        .bad_request()
+        .map(|bad| bad.field_violations.clone())
+        .unwrap_or_default()
+        .into_iter()
+        .map(|v| v.field)
+        .collect()
+}
+
+fn farm(name: &str, email: &str) -> products::CreateFarmRequest {
+    products::CreateFarmRequest { request_id: id(), name: name.to_owned(), email: email.to_owned() }
+}
+
+fn product(farm_id: &str, name: &str, minor_units: i64, currency: &str) -> products::CreateProductRequest {
+    let price = Some(Money { currency_code: currency.to_owned(), minor_units });
+    products::CreateProductRequest { request_id: id(), farm_id: farm_id.to_owned(), name: name.to_owned(), price }
+}
+
+/// Tries `text` wherever people write what others read; says who took it.
+async fn takers_of(clients: &Clients, text: &str) -> Vec<&'static str> {
+    let known = catalogue(clients).await.remove(0);
+    let order = place(clients, order_of(&known.id, 1, "tok_success")).await.expect("a sound order");
+    let mut operator = OperatorServiceClient::new(farmera::clients::channel(&clients.endpoints.orders).expect("a URL"));
+    let mut plan = Request::new(saga::CreatePlanRequest { reason: text.to_owned(), ..Default::default() });
+    plan.metadata_mut().insert("x-farmera-actor", "ana".parse().expect("a name"));
+    let cancel = orders::CancelOrderRequest { order_id: order.id, reason: text.to_owned() };
+    let mut catalogue = clients.products.clone();
+    let answers = [
+        ("farm", "name", catalogue.create_farm(farm(text, "a@farm.example")).await.map(drop)),
+        ("product", "name", catalogue.create_product(product(&known.farm_id, text, 100, "EUR")).await.map(drop)),
+        ("cancel", "reason", clients.orders.clone().cancel_order(cancel).await.map(drop)),
+        ("plan", "reason", operator.create_plan(plan).await.map(drop)),
+    ];
+    let took = |(who, field, answer): (&'static str, &str, Result<(), Status>)| match answer {
+        Err(status) if status.code() == Code::InvalidArgument && fields(&status) == [field] => None,
+        Err(_) | Ok(()) => Some(who),
+    };
+    answers.into_iter().filter_map(took).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_text_that_nobody_sees_or_that_lies_is_taken_nowhere() {
+    let stack = stack().await;
+    let hidden = [
+        "\u{200b}",
+        "\u{feff}",
+        "Eggs \u{202e}sggE",
+        "Eggs \u{2066}x\u{2069}",
+        "Eggs\u{2028}Milk",
+        "Eg\u{ad}gs",
+        "\u{3164}",
+        "\u{2800}",
+        "Eggs\u{1b}[2J",
+        "Eggs\u{e0041}",
+        "Eggs \u{e000}",
+    ];
+    for text in hidden {
+        assert_eq!(takers_of(&stack.clients, text).await, Vec::<&str>::new(), "{text:?}");
+    }
+    // A reason may quote what a name must not be.
+    let mixed = takers_of(&stack.clients, "Sunny F\u{430}rm").await;
+    assert_eq!(mixed, ["cancel", "plan"]);
+    stack.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_is_stored_as_one_form_of_what_was_written() {
+    let stack = stack().await;
+    let mut catalogue = stack.clients.products.clone();
+    let made = catalogue.create_farm(farm(" Ka\u{308}se\u{a0}\u{a0}Hof ", "a@farm.example")).await;
+    assert_eq!(made.expect("a sound name").into_inner().farm.expect("a farm").name, "K\u{e4}se Hof");
+    stack.stop().await;
+}
