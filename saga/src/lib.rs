@@ -79,7 +79,8 @@
 //! * **Held**: it waits for a participant or a step that an operator holds. **Released**: it goes on.
 //! * **Timer**: what becomes due for a saga ([`timers`]); follows from its state, moved and frozen by events.
 //! * **Migrated**: bound to another version of its definition, because an operator said so.
-//! * **Cancelled**: undone because somebody wanted it. **Abandoned**: ended as it stands, what is done is *owed*.
+//! * **Cancelled**: undone because somebody wanted it. **Abandoned**: ended as it stands, what is done is *owed* until it is
+//!   undone (retried) or seen to (skipped).
 //!
 //! # Example
 //!

@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use uuid::Uuid;
 
 use crate::StepName;
-use crate::state::{Compensating, Phase, Pursuit, Running, UndoPhase};
+use crate::state::{Compensating, Ended, Phase, Pursuit, Running, UndoPhase};
 
 /// What a value needs to travel in a saga's events.
 pub trait Value: Clone + Debug + PartialEq + Serialize + DeserializeOwned + Send + Sync + 'static {}
@@ -74,6 +74,7 @@ pub struct Facts<'a, P: Process> {
 enum Outputs<'a, P: Process> {
     OfRunning(&'a Running<P>),
     OfCompensating(&'a Compensating<P>),
+    OfEnded(&'a Ended<P>),
     Given(&'a [(StepName, P::Output)]),
 }
 
@@ -90,6 +91,10 @@ impl<'a, P: Process> Facts<'a, P> {
 
     pub(crate) fn of_compensating(saga_id: Uuid, compensating: &'a Compensating<P>) -> Self {
         Self { saga_id, input: &compensating.origin.input, outputs: Outputs::OfCompensating(compensating) }
+    }
+
+    pub(crate) fn of_ended(saga_id: Uuid, ended: &'a Ended<P>) -> Self {
+        Self { saga_id, input: &ended.origin.input, outputs: Outputs::OfEnded(ended) }
     }
 
     /// The saga's id. Ids that a request needs are derived from it, so that asking again asks for the same thing.
@@ -120,6 +125,7 @@ impl<'a, P: Process> Facts<'a, P> {
                 | UndoPhase::Undone { .. }
                 | UndoPhase::Skipped { .. } => None,
             },
+            Outputs::OfEnded(ended) => ended.outputs.iter().find(|(step, _)| step == name).map(|(_, output)| &**output),
             Outputs::Given(given) => given.iter().find(|(step, _)| step == name).map(|(_, output)| output),
         }
     }

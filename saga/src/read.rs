@@ -4,8 +4,8 @@ use chrono::{DateTime, Utc};
 
 use crate::state::{Attempt, Phase, Pursuit, RunningStep, UndoPhase};
 use crate::{
-    Compensating, CompensatingStep, CompensationCause, DefinitionRef, Ending, HoldTarget, Origin, Process, Running,
-    Saga, Status, StepPhase, StepView,
+    Compensating, CompensatingStep, CompensationCause, DefinitionRef, Ended, Ending, HoldTarget, Origin, Process,
+    Running, Saga, Status, StepName, StepPhase, StepView,
 };
 
 impl<P: Process> Saga<P> {
@@ -123,6 +123,65 @@ impl<P: Process> Running<P> {
 
     fn is_parked(&self) -> bool {
         self.steps.iter().any(|step| step.phase.pursuit().is_some_and(Pursuit::is_parked))
+    }
+}
+
+impl<P: Process> Ended<P> {
+    /// The step called `name`, if it was begun.
+    #[must_use]
+    pub fn step(&self, name: &StepName) -> Option<&StepView> {
+        self.steps.iter().find(|step| step.name == *name)
+    }
+
+    /// What it owes: done, or perhaps, and neither undone nor seen to by hand. Only an abandoned saga owes anything.
+    #[must_use]
+    pub fn owed(&self) -> &[StepName] {
+        match &self.ending {
+            Ending::Abandoned { owed, .. } => owed,
+            Ending::Completed | Ending::Compensated { .. } => &[],
+        }
+    }
+}
+
+impl StepPhase {
+    /// True when somebody may still have to see to it: it is neither definitely not done nor undone nor seen to.
+    #[must_use]
+    pub fn is_open(self) -> bool {
+        match self {
+            Self::Asked
+            | Self::Waiting
+            | Self::Parked
+            | Self::Held
+            | Self::Done
+            | Self::Skipped
+            | Self::Owed
+            | Self::UndoAsked
+            | Self::UndoWaiting
+            | Self::UndoParked
+            | Self::UndoHeld => true,
+            Self::Rejected | Self::Undone | Self::UndoSkipped => false,
+        }
+    }
+
+    /// True once it was asked to be undone.
+    #[must_use]
+    pub fn is_of_undo(self) -> bool {
+        match self {
+            Self::UndoAsked
+            | Self::UndoWaiting
+            | Self::UndoParked
+            | Self::UndoHeld
+            | Self::Undone
+            | Self::UndoSkipped => true,
+            Self::Asked
+            | Self::Waiting
+            | Self::Parked
+            | Self::Held
+            | Self::Rejected
+            | Self::Done
+            | Self::Skipped
+            | Self::Owed => false,
+        }
     }
 }
 

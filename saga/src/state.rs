@@ -217,7 +217,7 @@ pub struct Ended<P: Process> {
     pub ending: Ending,
     /// Its steps as they stood.
     pub steps: Vec<StepView>,
-    /// What its steps reported, where it is completed.
+    /// What its steps reported, where it is completed or was abandoned.
     pub outputs: Vec<(StepName, Shared<P::Output>)>,
     /// Who wanted it undone when there was no way back any more, and why.
     pub cancel: Option<ByHand>,
@@ -239,7 +239,7 @@ pub enum Ending {
         actor: Actor,
         /// Why.
         reason: String,
-        /// What is done, or may be, and was not undone.
+        /// What is done, or may be, and was not undone, nor seen to since.
         owed: Vec<StepName>,
     },
 }

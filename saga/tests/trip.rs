@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use saga::testing::{
-    abandoned, cancelled, done, done_with, rejected, resumed, started, undo_unknown, undone, unknown, woken,
+    abandoned, cancelled, done, done_with, rejected, resumed, retried, skipped, started, undo_unknown, undone, unknown,
+    woken,
 };
 use saga::{
-    CompensationCause, Definition, DefinitionError, Facts, Process, Refusal, Rejection, RetryPolicy, SagaEvent, Status,
-    StepName, Until, ask, compensatable, laws, local, pending, retriable, testing,
+    CompensationCause, Definition, DefinitionError, Facts, Process, Refusal, Rejection, RetryPolicy, Saga, SagaEvent,
+    Status, StepName, Until, ask, compensatable, laws, local, pending, retriable, testing,
 };
 use serde::{Deserialize, Serialize};
 
@@ -292,6 +293,44 @@ fn abandoning_undoes_nothing_and_records_what_is_owed() {
     let (actor, reason) = (testing::tester(), "settled by hand".to_owned());
     let world = then.then_events([SagaEvent::Abandoned { actor, reason, owed }]).and_is(Status::Abandoned).world();
     assert_eq!(pending(world.saga()).wake, None);
+}
+
+#[test]
+fn what_an_abandoned_saga_owes_is_owed_until_it_is_undone_or_seen_to() {
+    let trip = trip().unwrap();
+    let seat = done_with("flight", Output::Seat("12A".to_owned()));
+    let abandoned = testing::saga(&trip).given([started(lisbon()), seat, done("hotel"), abandoned()]);
+    abandoned.clone().when(retried("pay")).then_refused(&Refusal::NotSought { step: StepName::new("pay") });
+    let asked = abandoned.clone().when(retried("flight")).then(["StepRetried flight", "CompensationRequested flight"]);
+    let asked = asked.and_is(Status::Abandoned).world();
+    assert_eq!(pending(asked.saga()).wake, None, "what is over stays over");
+    let seat = Request::FreeFlight { seat: Some("12A".to_owned()) };
+    assert!(
+        matches!(asked.history().last(), Some(SagaEvent::CompensationRequested { request, .. }) if **request == seat)
+    );
+    let asked = abandoned.given([retried("flight"), undo_unknown("flight"), retried("flight")]);
+    let undone = asked.clone().when(undone("flight")).then(["CompensationSucceeded flight"]).world();
+    let owed = |saga: &Saga<Travel>| match saga {
+        Saga::Ended(ended) => ended.owed().to_vec(),
+        Saga::NotStarted | Saga::Running(_) | Saga::Compensating(_) => panic!("it is over"),
+    };
+    assert!(!owed(undone.saga()).contains(&StepName::new("flight")), "{:?}", owed(undone.saga()));
+    assert!(owed(undone.saga()).contains(&StepName::new("hotel")), "{:?}", owed(undone.saga()));
+    let seen_to = asked.given([skipped("flight")]);
+    seen_to.clone().when(skipped("flight")).then_refused(&Refusal::NotSought { step: StepName::new("flight") });
+    let seen_to = seen_to.when(skipped("hotel")).then(["StepSkipped hotel"]).and_is(Status::Abandoned).world();
+    assert_eq!(owed(seen_to.saga()), [StepName::new("car")]);
+}
+
+#[test]
+fn a_saga_that_was_undone_can_be_told_to_undo_a_step_once_more() {
+    let trip = trip().unwrap();
+    let undone_trip = testing::saga(&trip).given([started(lisbon()), rejected("flight", "STORM")]);
+    let refusal = Refusal::Ended { status: Status::Compensated };
+    undone_trip.clone().when(skipped("flight")).then_refused(&refusal);
+    let again = undone_trip.given([retried("flight")]);
+    again.clone().when(undone("flight")).then(["CompensationSucceeded flight"]).and_is(Status::Compensated);
+    again.given([undone("flight")]).when(undone("flight")).then([]).and_is(Status::Compensated);
 }
 
 #[test]

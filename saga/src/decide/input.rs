@@ -208,6 +208,12 @@ pub enum Refusal {
         /// The step.
         step: StepName,
     },
+    /// No participant can be asked to undo it. See to it by hand, and say so ([`Input::Skip`]).
+    #[error("nobody can be asked to undo {step}: see to it by hand, then skip it")]
+    NotUndone {
+        /// The step.
+        step: StepName,
+    },
     /// The pivot decides whether there is a way back, so somebody has to say what became of it: bring its answer
     /// before the saga ([`Input::Reply`]).
     #[error("{step} is the pivot and cannot be skipped: answer it")]

@@ -8,6 +8,7 @@ mod migrate;
 mod operator;
 mod pause;
 mod reply;
+mod settle;
 mod start;
 mod timers;
 mod undo;
@@ -23,7 +24,9 @@ use crate::cause::{DETAIL_LENGTH_MAX, cut};
 use crate::definition::{Ask, ChildOf, Step};
 use crate::policy::{jitter, later};
 use crate::state::Attempt;
-use crate::{ByHand, Definition, HoldTarget, Holds, Lane, Process, RetryPolicy, Saga, SagaEvent, Shared, StepName};
+use crate::{
+    ByHand, Definition, HoldTarget, Holds, Lane, Process, RetryPolicy, Saga, SagaEvent, Shared, Status, StepName,
+};
 
 pub use wake::NO_ANSWER;
 
@@ -133,6 +136,19 @@ impl<P: Process> Decision<'_, P> {
                 Err(Refusal::OtherDefinition { pinned: Box::new(pinned.clone()), offered: Box::new(offered.clone()) })
             }
             Some(_) | None => Ok(self),
+        }
+    }
+
+    /// True when it is over and not everything went as it should have: people see to what is left.
+    fn is_settled_by_hand(&self) -> bool {
+        match self.saga.status() {
+            Status::Compensated | Status::Abandoned => true,
+            Status::NotStarted
+            | Status::Running
+            | Status::Compensating
+            | Status::Parked
+            | Status::Paused
+            | Status::Completed => false,
         }
     }
 

@@ -1,4 +1,4 @@
-use super::{Decision, Refusal, Through, advance, hold};
+use super::{Decision, Refusal, Through, advance, hold, settle};
 use crate::definition::Kind;
 use crate::state::{Attempt, Phase, Pursuit, UndoPhase};
 use crate::{ByHand, Lane, Process, Saga, SagaEvent, StepName};
@@ -28,8 +28,12 @@ pub(super) fn resume<P: Process>(decision: &mut Decision<'_, P>, by: ByHand) -> 
     Ok(())
 }
 
-/// One step is asked for again now, the same request with the next attempt's number and a fresh policy.
+/// One step is asked for again now, the same request with the next attempt's number and a fresh policy. After the end:
+/// a step is undone that is owed, or once more.
 pub(super) fn retry<P: Process>(decision: &mut Decision<'_, P>, step: &StepName, by: ByHand) -> Result<(), Refusal> {
+    if decision.is_settled_by_hand() {
+        return settle::undo(decision, step, by);
+    }
     let (lane, attempt) = sought(decision, step)?;
     if decision.saga.is_paused() {
         return Err(Refusal::Paused);
@@ -49,8 +53,11 @@ pub(super) fn retry<P: Process>(decision: &mut Decision<'_, P>, step: &StepName,
 }
 
 /// Somebody says that they have seen to a step, or to its undoing. Should the saga turn later, what was asked for before
-/// it was skipped may be done all the same, and is undone.
+/// it was skipped may be done all the same, and is undone. After the end: what is owed is seen to.
 pub(super) fn skip<P: Process>(decision: &mut Decision<'_, P>, step: &StepName, by: ByHand) -> Result<(), Refusal> {
+    if decision.is_settled_by_hand() {
+        return settle::by_hand(decision, step, by);
+    }
     let (lane, _) = sought(decision, step)?;
     let is_pivot = decision.definition.step(step.as_str()).is_some_and(|step| step.kind == Kind::Pivot);
     if is_pivot {

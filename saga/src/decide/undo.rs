@@ -1,10 +1,11 @@
-use super::{Decision, UndoOutcome, advance, detail, hold};
+use super::{Decision, UndoOutcome, advance, detail, hold, settle};
 use crate::state::{Attempt, Pursuit, UndoPhase};
 use crate::{Lane, Process, Saga, SagaEvent, StepName};
 
 pub(super) fn undo_reply<P: Process>(decision: &mut Decision<'_, P>, step: &StepName, outcome: UndoOutcome) {
     let event = match &decision.saga {
-        Saga::NotStarted | Saga::Running(_) | Saga::Ended(_) => None,
+        Saga::NotStarted | Saga::Running(_) => None,
+        Saga::Ended(state) => settle::answered(state, step, outcome),
         Saga::Compensating(state) => state.step(step.as_str()).and_then(|step| match &step.phase {
             UndoPhase::Undoing(pursuit) => answered(decision, &step.name, pursuit, outcome),
             UndoPhase::NotDone { .. }

@@ -115,8 +115,8 @@ impl<P: Process> Running<P> {
     pub(super) fn ended(self, ending: Ending) -> Saga<P> {
         let steps = self.views();
         let outputs = match ending {
-            Ending::Completed => self.outputs(),
-            Ending::Compensated { .. } | Ending::Abandoned { .. } => Vec::new(),
+            Ending::Completed | Ending::Abandoned { .. } => self.outputs(),
+            Ending::Compensated { .. } => Vec::new(),
         };
         Saga::Ended(Ended { origin: self.origin, ending, steps, outputs, cancel: self.cancel })
     }
@@ -216,7 +216,25 @@ impl<P: Process> Compensating<P> {
 
     pub(super) fn ended(self, ending: Ending) -> Saga<P> {
         let steps = self.views();
-        Saga::Ended(Ended { origin: self.origin, ending, steps, outputs: Vec::new(), cancel: None })
+        let outputs = match ending {
+            Ending::Abandoned { .. } => self.outputs(),
+            Ending::Completed | Ending::Compensated { .. } => Vec::new(),
+        };
+        Saga::Ended(Ended { origin: self.origin, ending, steps, outputs, cancel: None })
+    }
+
+    fn outputs(&self) -> Vec<(StepName, Shared<P::Output>)> {
+        let reported = self.steps.iter().filter_map(|step| match &step.phase {
+            UndoPhase::Owed { output, .. } | UndoPhase::Undoing(Pursuit::Held { output, .. }) => {
+                Some((step.name.clone(), output.clone()?))
+            }
+            UndoPhase::NotDone { .. }
+            | UndoPhase::LeftOut
+            | UndoPhase::Undoing(_)
+            | UndoPhase::Undone { .. }
+            | UndoPhase::Skipped { .. } => None,
+        });
+        reported.collect()
     }
 }
 

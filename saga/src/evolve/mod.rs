@@ -2,11 +2,13 @@
 //! instead of the program.
 
 mod change;
+mod settled;
 
 use self::change::migrated;
 use crate::state::{CompensatingStep, Ending, Phase, Pursuit, UndoPhase};
 use crate::{
-    ByHand, Compensating, CompensationCause, Deadline, Lane, Origin, Process, Running, Saga, SagaEvent, Shared,
+    ByHand, Compensating, CompensationCause, Deadline, Ended, Lane, Origin, Process, Running, Saga, SagaEvent, Shared,
+    StepPhase,
 };
 
 pub(crate) fn evolve<P: Process>(saga: Saga<P>, event: &SagaEvent<P>) -> Saga<P> {
@@ -14,7 +16,7 @@ pub(crate) fn evolve<P: Process>(saga: Saga<P>, event: &SagaEvent<P>) -> Saga<P>
         Saga::NotStarted => not_started(event),
         Saga::Running(state) => running(state, event),
         Saga::Compensating(state) => compensating(state, event),
-        Saga::Ended(state) => Saga::Ended(state),
+        Saga::Ended(state) => Saga::Ended(ended(state, event)),
     }
 }
 
@@ -221,4 +223,41 @@ fn compensating<P: Process>(mut state: Compensating<P>, event: &SagaEvent<P>) ->
         | SagaEvent::Completed => {}
     }
     Saga::Compensating(state)
+}
+
+/// Only what is seen to after the end changes anything.
+fn ended<P: Process>(mut state: Ended<P>, event: &SagaEvent<P>) -> Ended<P> {
+    match event {
+        SagaEvent::CompensationRequested { step, attempt, .. } => state.put(step, StepPhase::UndoAsked, Some(*attempt)),
+        SagaEvent::CompensationFailed { step, .. } => state.put(step, StepPhase::UndoParked, None),
+        SagaEvent::CompensationSucceeded { step } => state.settle(step, StepPhase::Undone),
+        SagaEvent::StepSkipped { step, lane: Lane::Undo, .. } => state.settle(step, StepPhase::UndoSkipped),
+        SagaEvent::Started { .. }
+        | SagaEvent::StepRequested { .. }
+        | SagaEvent::StepAwaited { .. }
+        | SagaEvent::StepSkipped { lane: Lane::Forward, .. }
+        | SagaEvent::StepRetried { .. }
+        | SagaEvent::StepSucceeded { .. }
+        | SagaEvent::StepRejected { .. }
+        | SagaEvent::StepUnknown { .. }
+        | SagaEvent::CompensationStarted { .. }
+        | SagaEvent::CancelRequested { .. }
+        | SagaEvent::Parked { .. }
+        | SagaEvent::Resumed { .. }
+        | SagaEvent::Paused { .. }
+        | SagaEvent::Unpaused { .. }
+        | SagaEvent::ChildRequested { .. }
+        | SagaEvent::ChildUndoRequested { .. }
+        | SagaEvent::StepHeld { .. }
+        | SagaEvent::StepReleased { .. }
+        | SagaEvent::TimersShifted { .. }
+        | SagaEvent::TimersFrozen { .. }
+        | SagaEvent::TimersThawed { .. }
+        | SagaEvent::TimerCancelled { .. }
+        | SagaEvent::Migrated { .. }
+        | SagaEvent::Abandoned { .. }
+        | SagaEvent::Completed
+        | SagaEvent::Compensated { .. } => {}
+    }
+    state
 }

@@ -221,7 +221,9 @@ impl Moment {
         if rules.has_operators {
             turns.extend([Turn::Pause, Turn::Unpause, Turn::Freeze, Turn::Thaw]);
             turns.extend([Turn::Abandon, Turn::LetGo, Turn::Look]);
-            turns.extend((0..steps).flat_map(|step| [Turn::Retry(step), Turn::Skip(step), Turn::Untime(step)]));
+            // What people see to after the end is another story: nothing of it happens by itself.
+            let sought = if saga.is_ended() { 0 } else { steps };
+            turns.extend((0..sought).flat_map(|step| [Turn::Retry(step), Turn::Skip(step), Turn::Untime(step)]));
         }
         for step in 0..steps {
             let possible = [

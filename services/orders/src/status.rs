@@ -87,6 +87,7 @@ fn of_refusal(order_id: Uuid, refusal: &Refusal) -> Status {
         Refusal::NotPaused => Problem::new(Code::FailedPrecondition, "SAGA_NOT_PAUSED", message),
         Refusal::NotSought { .. } => Problem::new(Code::FailedPrecondition, "STEP_NOT_WAITING", message),
         Refusal::PivotSkipped { .. } => Problem::new(Code::FailedPrecondition, "PIVOT_CANNOT_BE_SKIPPED", message),
+        Refusal::NotUndone { .. } => Problem::new(Code::FailedPrecondition, "NOBODY_UNDOES_IT", message),
         Refusal::Frozen => Problem::new(Code::FailedPrecondition, "TIMERS_FROZEN", message),
         Refusal::NotFrozen => Problem::new(Code::FailedPrecondition, "TIMERS_NOT_FROZEN", message),
         Refusal::NoTimer => Problem::new(Code::FailedPrecondition, "NO_TIMER", message),

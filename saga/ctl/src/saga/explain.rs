@@ -56,7 +56,8 @@ pub fn lines(answer: &pb::ExplainSagaResponse, out: &Out) -> Vec<String> {
     }
     let holds: Vec<_> = answer.holdings.iter().map(|one| harmless(one)).collect();
     let holds = if holds.is_empty() { "nothing".to_owned() } else { holds.join("; ") };
-    lines.push(format!("Holds   {holds}"));
+    let label = if saga.state() == pb::saga::State::Abandoned { "Owes " } else { "Holds" };
+    lines.push(format!("{label}   {holds}"));
     if !saga.cause.is_empty() {
         lines.push(format!("Cause   {}", harmless(&saga.cause)));
     }

@@ -42,13 +42,13 @@ pub enum Command {
     Trace(trace::Trace),
     /// Wait until a saga is over: exit code 0 completed, 8 compensated or abandoned, 9 stuck, 7 still at it.
     Wait(wait::Wait),
-    /// Try a step again now, with a fresh policy.
+    /// Try a step again now, with a fresh policy; of a saga that is over: have the step undone.
     Retry(AtStep),
-    /// Go on without the answer of a step: somebody has seen to it.
+    /// Go on without the answer of a step, or settle what an abandoned saga owes: somebody has seen to it.
     Skip(AtStep),
     /// Undo what is done.
     Cancel(Plain),
-    /// End it as it stands; nothing is undone, what is owed is written down.
+    /// End it as it stands; nothing is undone, what is owed is listed until it is settled.
     Abandon(Plain),
     /// Stop it where it stands.
     Pause(Plain),

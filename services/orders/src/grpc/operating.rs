@@ -18,6 +18,7 @@ use super::sagas::Sagas;
 use super::{Participants, Reads};
 use crate::handler::OrdersHandler;
 use crate::operations::check::Checker;
+use crate::operations::debts;
 use crate::operations::hands::SagaActs;
 use crate::operations::plan::Planner;
 use crate::operations::reconcile::{Ledgers, Reconciliation};
@@ -51,6 +52,7 @@ impl Operating {
         let (library, shutdown) = (&self.library, &service.shutdown);
         let reconciliation = Reconciliation { ledgers: self.ledgers, pool: pool.clone(), scan: service.scan.clone() };
         let looking = reconciliation.clone().look_now_and_then(Arc::clone(clock), shutdown.clone());
+        let debts = debts::look_now_and_then(pool.clone(), Arc::clone(clock), shutdown.clone());
         let sagas = Sagas {
             reads: self.reads,
             participants: self.participants,
@@ -100,5 +102,6 @@ impl Operating {
         };
         operating.serve(service, routes);
         service.tasks.spawn("reconciliation", looking);
+        service.tasks.spawn("debts", debts);
     }
 }

@@ -3,11 +3,11 @@
 pub use chassis::operations::Mandate;
 use chrono::{DateTime, TimeDelta, Utc};
 use farmera_proto::saga::v1 as pb;
-use saga::{Circumstances, Holds, Input, Library, Refusal, Saga, StepName, decide_given, pending};
+use saga::{Circumstances, Holds, Input, Library, Refusal, Saga, Status, StepName, StepPhase, decide_given, pending};
 use uuid::Uuid;
 
 use super::history::{Event, state_of};
-use crate::sagas::{OrderProcess, Request};
+use crate::sagas::{OrderProcess, REFUND_PAYMENT, Request, participant};
 
 /// What can be done to a saga.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,10 +66,13 @@ pub enum Effect {
 }
 
 impl Act {
-    /// Every act on a saga that stands like this; acts on a step once for each step that is sought.
+    /// Every act on a saga that stands like this; acts on a step once for each step that is sought, or owed.
     #[must_use]
     pub fn all(saga: &Saga<OrderProcess>) -> Vec<Self> {
-        let sought: Vec<_> = pending(saga).wanted.into_iter().map(|wanted| wanted.step).collect();
+        let owed = owed(saga);
+        let sought = pending(saga).wanted.into_iter().map(|wanted| wanted.step);
+        let sought: Vec<_> =
+            sought.chain(owed.into_iter().filter(|step| !participant(step.as_str()).is_empty())).collect();
         let of_steps = sought.iter().flat_map(|step| [Self::Retry(Some(step.clone())), Self::Skip(Some(step.clone()))]);
         of_steps
             .chain([
@@ -191,7 +194,13 @@ impl Act {
         };
         let Some(input) = self.input(saga, mandate) else {
             return Effect::Refused(match saga.is_ended() {
-                true => Refusal::Ended { status: saga.status() }.to_string(),
+                true => match owed(saga).as_slice() {
+                    [] => Refusal::Ended { status: saga.status() }.to_string(),
+                    owed => {
+                        let owed: Vec<_> = owed.iter().map(ToString::to_string).collect();
+                        format!("the saga is over: name a step of those it owes: {}", owed.join(", "))
+                    }
+                },
                 false => "no step of the saga is waited for".to_owned(),
             });
         };
@@ -210,6 +219,16 @@ impl Act {
             Err(refusal) => Effect::Refused(refusal.to_string()),
         }
     }
+}
+
+/// The steps that an abandoned saga owes. One that was there to pay back and was never asked to owes that.
+fn owed(saga: &Saga<OrderProcess>) -> Vec<StepName> {
+    let Saga::Ended(ended) = saga else { return Vec::new() };
+    let refund = StepName::new(REFUND_PAYMENT);
+    let unpaid = saga.status() == Status::Abandoned
+        && ended.step(&refund).is_some_and(|step| step.phase == StepPhase::Held)
+        && !ended.owed().contains(&refund);
+    ended.owed().iter().cloned().chain(unpaid.then_some(refund)).collect()
 }
 
 /// The request that an event sends, in short, and whether it was sent before.

@@ -75,7 +75,7 @@ fn in_words(act: &Act, requests: &[String], repeated: u32, state: pb::saga::Stat
         Act::Skip(_) => "counts the step as seen to by hand".to_owned(),
         Act::Abandon => match holdings(history).as_slice() {
             [] => "ends it, nothing is undone".to_owned(),
-            held => format!("ends it, nothing is undone: {} will be owed", held.join(", ")),
+            held => format!("ends it, nothing is undone: {} will be owed until it is seen to", held.join(", ")),
         },
         Act::Retry(_)
         | Act::Cancel
@@ -111,7 +111,8 @@ pub fn holdings(history: &History) -> Vec<String> {
     }
     if exposure.reserved_units != 0 {
         let (units, value) = (exposure.reserved_units, money(exposure.reserved_minor_units));
-        told.push(format!("products: {units} units reserved, worth {value}"));
+        let unit = if units == 1 { "unit" } else { "units" };
+        told.push(format!("products: {units} {unit} reserved, worth {value}"));
     }
     told
 }
@@ -130,7 +131,10 @@ pub fn summary(history: &History, waiting: &[pb::Waiting]) -> String {
         Status::NotStarted => "it does not exist".to_owned(),
         Status::Completed => "completed: every step is done".to_owned(),
         Status::Compensated => format!("everything was undone{because}"),
-        Status::Abandoned => "ended by an operator as it stood; nothing was undone".to_owned(),
+        Status::Abandoned => match holdings(history).as_slice() {
+            [] => "ended by an operator as it stood; what it owed was seen to".to_owned(),
+            owed => format!("ended by an operator as it stood, nothing was undone: it owes {}", owed.join(", ")),
+        },
         Status::Paused => "an operator stopped it; it waits to be unpaused".to_owned(),
         Status::Parked => match waiting.iter().find(|waiting| waiting.participant == "operator") {
             Some(parked) => format!("{} got no answer in {} tries{because}", parked.step, parked.attempt),

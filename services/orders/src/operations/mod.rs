@@ -3,6 +3,7 @@
 
 pub mod act;
 pub mod check;
+pub mod debts;
 pub mod difference;
 pub mod explanation;
 pub mod hands;

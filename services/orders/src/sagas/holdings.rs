@@ -12,7 +12,7 @@ use super::{
 pub struct Moves {
     /// Whether money is held on the card, or may be.
     pub authorized: Option<bool>,
-    /// Whether money is taken, and the saga is not over.
+    /// Whether money is taken, and the saga is not over, or was abandoned.
     pub captured: Option<bool>,
     /// Whether goods are held, or may be.
     pub reserved: Option<bool>,
@@ -65,6 +65,15 @@ impl Moves {
         }
     }
 
+    /// Somebody has seen to a step by hand, instead of its undoing.
+    #[must_use]
+    pub fn settled(step: &str) -> Self {
+        match step {
+            CAPTURE_PAYMENT | REFUND_PAYMENT => Self { authorized: Some(false), captured: Some(false), reserved: None },
+            _ => Self::undone(step),
+        }
+    }
+
     /// A saga of this definition began.
     #[must_use]
     pub fn started(definition: &str) -> Self {
@@ -83,10 +92,13 @@ impl Moves {
             SagaEvent::StepRequested { step, .. } => Self::requested(step.as_str()),
             SagaEvent::StepSucceeded { step, .. }
             | SagaEvent::StepSkipped { step, lane: Lane::Forward, by_hand: Some(_) } => Self::done(step.as_str()),
-            SagaEvent::StepRejected { step, .. }
-            | SagaEvent::CompensationSucceeded { step }
-            | SagaEvent::StepSkipped { step, lane: Lane::Undo, .. } => Self::undone(step.as_str()),
-            SagaEvent::Completed | SagaEvent::Compensated { .. } | SagaEvent::Abandoned { .. } => Self::OVER,
+            SagaEvent::StepRejected { step, .. } | SagaEvent::CompensationSucceeded { step } => {
+                Self::undone(step.as_str())
+            }
+            SagaEvent::StepSkipped { step, lane: Lane::Undo, .. } => Self::settled(step.as_str()),
+            SagaEvent::Completed | SagaEvent::Compensated { .. } => Self::OVER,
+            // Who ends a saga as it stands undoes nothing: what it held it owes.
+            SagaEvent::Abandoned { .. } => Self::NONE,
             SagaEvent::StepSkipped { lane: Lane::Forward, by_hand: None, .. }
             | SagaEvent::StepAwaited { .. }
             | SagaEvent::StepRetried { .. }
@@ -117,7 +129,7 @@ impl Moves {
 pub struct Holdings {
     /// Money held on the card, or perhaps, minor units.
     pub authorized: i64,
-    /// Money taken while the saga is not over, minor units.
+    /// Money taken while the saga is not over, or owed since it was abandoned, minor units.
     pub captured: i64,
     /// Goods held, or perhaps, at order value, minor units.
     pub reserved: i64,

@@ -5,6 +5,7 @@
 mod acts;
 mod acts_on_holds;
 mod acts_on_letters;
+mod debts;
 mod desk;
 mod million;
 mod read_model;

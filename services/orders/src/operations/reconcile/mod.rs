@@ -15,6 +15,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use eventstore::Clock;
 use farmera_proto::saga::v1 as pb;
 use metrics::gauge;
+use pb::reconcile_response::Orphan;
 use sqlx::postgres::PgPool;
 use tonic::Status;
 use tracing::warn;
@@ -22,6 +23,7 @@ use tracing::warn;
 pub use ledgers::Ledgers;
 use orphans::{Known, judge_order, judge_payment, judge_reservation};
 
+use crate::operations::debts;
 use crate::projections::orders::OrderProjection;
 use crate::projections::sagas::SagaProjection;
 use crate::status::DOMAIN;
@@ -36,7 +38,8 @@ const ORPHANS_MAX: usize = 1_000;
 pub const INTERVAL: Duration = Duration::from_secs(600);
 
 /// Every kind of orphan.
-pub const KINDS: [&str; 6] = [
+pub const KINDS: [&str; 7] = [
+    debts::KIND,
     "PAYMENT_WITHOUT_ORDER",
     "PAYMENT_HELD_AFTER_END",
     "CAPTURED_WITHOUT_COMPLETED_ORDER",
@@ -78,9 +81,11 @@ impl Reconciliation {
         if first.orphans.is_empty() {
             return Ok(first);
         }
-        let suspects: HashSet<_> = first.orphans.into_iter().map(|orphan| (orphan.kind, orphan.id)).collect();
+        let suspects: HashSet<_> =
+            first.orphans.into_iter().map(|orphan| (orphan.kind, orphan.service, orphan.id)).collect();
         let mut answer = self.look(before).await?;
-        answer.orphans.retain(|orphan| suspects.contains(&(orphan.kind.clone(), orphan.id.clone())));
+        let seen = |one: &Orphan| suspects.contains(&(one.kind.clone(), one.service.clone(), one.id.clone()));
+        answer.orphans.retain(seen);
         for service in first.missing_services {
             if !answer.missing_services.contains(&service) {
                 answer.missing_services.push(service);
@@ -125,6 +130,12 @@ impl Reconciliation {
             }
             Err(missing) => self.missing(&mut answer, "products", &missing),
         }
+        // A debt is listed however young it is, and once: the participant's books say the same.
+        let owed: Vec<_> = debts::all(&self.pool).await?.iter().flat_map(debts::Debt::findings).collect();
+        let is_owed =
+            |one: &Orphan| owed.iter().any(|debt| (&debt.order_id, &debt.service) == (&one.order_id, &one.service));
+        answer.orphans.retain(|orphan| !is_owed(orphan));
+        answer.orphans.extend(owed);
         let open = Known::open(&self.pool, before).await?;
         answer.sagas = open.len() as u64;
         answer.orphans.extend(open.iter().filter_map(judge_order));

@@ -24,8 +24,10 @@ pub(super) struct Change {
     /// Code and text; both empty when there is no error any more.
     pub(super) error: Option<(String, String)>,
     pub(super) moves: Moves,
-    /// When it ended.
+    /// When it ended. What is seen to afterwards changes what it holds and nothing else.
     pub(super) ended: Option<DateTime<Utc>>,
+    /// Since when it owes what it holds: when it was abandoned.
+    pub(super) owed_since: Option<DateTime<Utc>>,
     pub(super) updated: DateTime<Utc>,
     pub(super) version: i64,
 }
@@ -121,12 +123,12 @@ impl Change {
                 mark(&about.step, Lane::Forward, true)
             }
             Light::CompensationRequested(about) => {
-                self.state = Some(State::Compensating);
+                self.stands(State::Compensating);
                 self.at(&about.step, Lane::Undo, about.attempt);
                 mark(&about.step, Lane::Undo, false)
             }
             Light::CompensationSucceeded(about) => {
-                self.state = Some(State::Compensating);
+                self.stands(State::Compensating);
                 self.moves = Moves::undone(&about.step).after(self.moves);
                 mark(&about.step, Lane::Undo, true)
             }
@@ -188,7 +190,7 @@ impl Change {
             Event::Compensated { cause } => self.over(State::Compensated, Some(of_cause(cause))),
             Event::Abandoned { .. } => self.over(State::Abandoned, None),
             Event::CompensationRequested { .. } | Event::CompensationSucceeded { .. } => {
-                self.state = Some(State::Compensating);
+                self.stands(State::Compensating);
             }
             Event::ChildUndoRequested { step, attempt, .. } => self.at(step.as_str(), Lane::Undo, *attempt),
             Event::StepHeld { step, lane, .. } => self.at(step.as_str(), *lane, 0),
@@ -206,18 +208,30 @@ impl Change {
         None
     }
 
+    fn stands(&mut self, state: State) {
+        if self.ended.is_none() {
+            self.state = Some(state);
+        }
+    }
+
     fn at(&mut self, step: &str, lane: Lane, attempt: u32) {
+        if self.ended.is_some() {
+            return;
+        }
         let attempt = i32::try_from(attempt).unwrap_or(i32::MAX);
         self.step = Some(Step { name: step.to_owned(), lane: lane_number(lane), attempt });
     }
 
     fn failed(&mut self, detail: &str) {
-        self.error = Some((code_of(detail), detail.to_owned()));
+        if self.ended.is_none() {
+            self.error = Some((code_of(detail), detail.to_owned()));
+        }
     }
 
     fn over(&mut self, state: State, error: Option<(String, String)>) {
         self.state = Some(state);
         self.ended = Some(self.updated);
+        self.owed_since = self.ended.filter(|_| state == State::Abandoned);
         self.step = Some(Step::default());
         self.error = error.or(self.error.take());
     }

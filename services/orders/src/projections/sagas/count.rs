@@ -10,6 +10,8 @@ use super::list::{Order, Page, Row, SagaList};
 use super::statement::{Way, bind, high, low, texts, within};
 use crate::operations::query::{Bounds, Query, States};
 
+/// The number of `Saga.State` of a saga that an operator has ended as it stood.
+const ABANDONED: i16 = 6;
 /// Rows read at a time when a query has to be looked at row by row.
 const BATCH: usize = 20_000;
 
@@ -67,7 +69,8 @@ macro_rules! counting {
 const BY_ID: &str = counting!("saga_id = any($3)");
 const NOT_COMPLETED: &str = counting!("state <> 4 and $3::uuid[] is null");
 const ALL: &str = counting!("$3::uuid[] is null");
-/// A row for each way in which sagas have ended. What is over is at no step and holds nothing.
+/// A row for each way in which sagas have ended. What is over is at no step and holds nothing; only abandoned sagas may owe
+/// something: they are few, and counted as they are.
 const ENDED: &str = "
 select definition, definition_version, state, '' as step, error_code, currency, count, 0::bigint as authorized,
        0::bigint as captured, 0::bigint as reserved, 0::bigint as reserved_units, first_started, last_updated
@@ -92,7 +95,8 @@ impl SagaList {
             return self.count_one_by_one(query, &bounds, now).await;
         }
         if bounds.is_of_groups() {
-            let open = Bounds { states: bounds.states.and(States::OPEN), ..bounds.clone() };
+            let holding = States::OPEN.or(States::one(ABANDONED));
+            let open = Bounds { states: bounds.states.and(holding), ..bounds.clone() };
             let (mut groups, ended) = tokio::try_join!(self.groups(&open), self.ended(&bounds))?;
             groups.extend(ended);
             return Ok(Counted(groups));
@@ -102,7 +106,7 @@ impl SagaList {
 
     /// Those that are over, counted when they ended.
     async fn ended(&self, bounds: &Bounds) -> Result<Vec<Group>, Status> {
-        let states = bounds.states.and(States::OPEN.others());
+        let states = bounds.states.and(States::OPEN.or(States::one(ABANDONED)).others());
         let at_no_step = bounds.steps.as_ref().is_none_or(|steps| steps.contains(""));
         if states == States::NONE || !at_no_step {
             return Ok(Vec::new());

@@ -36,12 +36,13 @@ pub(super) async fn insert(connection: &mut PgConnection, new: &[(Uuid, Change, 
         "insert into saga_view (
              saga_id, definition, definition_version, order_id, customer_id, amount, currency, units, started_at,
              state, updated_at, version, step, lane, attempt, error_code, error,
-             authorized, captured, reserved, reserved_units
+             authorized, captured, reserved, reserved_units, owed_since
          )
          select * from unnest(
              $1::uuid[], $2::text[], $3::integer[], $4::uuid[], $5::uuid[], $6::bigint[], $7::text[], $8::bigint[],
              $9::timestamptz[], $10::smallint[], $11::timestamptz[], $12::bigint[], $13::text[], $14::smallint[],
-             $15::integer[], $16::text[], $17::text[], $18::bigint[], $19::bigint[], $20::bigint[], $21::bigint[]
+             $15::integer[], $16::text[], $17::text[], $18::bigint[], $19::bigint[], $20::bigint[], $21::bigint[],
+             $22::timestamptz[]
          )",
     )
     .bind(new.iter().map(|(id, _, _)| *id).collect::<Vec<_>>())
@@ -69,12 +70,14 @@ pub(super) async fn insert(connection: &mut PgConnection, new: &[(Uuid, Change, 
     .bind(held.iter().map(|held| held.captured).collect::<Vec<_>>())
     .bind(held.iter().map(|held| held.reserved).collect::<Vec<_>>())
     .bind(held.iter().map(|held| held.reserved_units).collect::<Vec<_>>())
+    .bind(new.iter().map(|(_, change, _)| change.owed_since).collect::<Vec<_>>())
     .execute(connection)
     .await?;
     Ok(())
 }
 
-/// Sagas that began before: what no event of the batch tells about stays as it is.
+/// Sagas that began before: what no event of the batch tells about stays as it is. Those that have ended stand where they
+/// ended: only what they hold changes, when somebody sees to it.
 pub(super) async fn update(connection: &mut PgConnection, old: &[(Uuid, Change)]) -> Result<(), sqlx::Error> {
     if old.is_empty() {
         return Ok(());
@@ -84,22 +87,23 @@ pub(super) async fn update(connection: &mut PgConnection, old: &[(Uuid, Change)]
         "update saga_view as s
          set updated_at = c.updated_at,
              version = c.version,
-             state = coalesce(c.state, s.state),
+             state = case when s.state in (4, 5, 6) then s.state else coalesce(c.state, s.state) end,
              definition_version = coalesce(c.definition_version, s.definition_version),
-             step = coalesce(c.step, s.step),
-             lane = coalesce(c.lane, s.lane),
-             attempt = coalesce(c.attempt, s.attempt),
-             error_code = coalesce(c.error_code, s.error_code),
-             error = coalesce(c.error, s.error),
+             step = case when s.state in (4, 5, 6) then s.step else coalesce(c.step, s.step) end,
+             lane = case when s.state in (4, 5, 6) then s.lane else coalesce(c.lane, s.lane) end,
+             attempt = case when s.state in (4, 5, 6) then s.attempt else coalesce(c.attempt, s.attempt) end,
+             error_code = case when s.state in (4, 5, 6) then s.error_code else coalesce(c.error_code, s.error_code) end,
+             owed_since = coalesce(c.owed_since, s.owed_since),
+             error = case when s.state in (4, 5, 6) then s.error else coalesce(c.error, s.error) end,
              authorized = case c.authorized when true then s.amount when false then 0 else s.authorized end,
              captured = case c.captured when true then s.amount when false then 0 else s.captured end,
              reserved = case c.reserved when true then s.amount when false then 0 else s.reserved end,
              reserved_units = case c.reserved when true then s.units when false then 0 else s.reserved_units end
          from unnest($1::uuid[], $2::timestamptz[], $3::bigint[], $4::smallint[], $5::text[], $6::smallint[],
                      $7::integer[], $8::text[], $9::text[], $10::boolean[], $11::boolean[], $12::boolean[],
-                     $13::integer[])
+                     $13::integer[], $14::timestamptz[])
               as c (saga_id, updated_at, version, state, step, lane, attempt, error_code, error, authorized, captured,
-                    reserved, definition_version)
+                    reserved, definition_version, owed_since)
          where s.saga_id = c.saga_id",
     )
     .bind(old.iter().map(|(id, _)| *id).collect::<Vec<_>>())
@@ -115,6 +119,7 @@ pub(super) async fn update(connection: &mut PgConnection, old: &[(Uuid, Change)]
     .bind(old.iter().map(|(_, change)| change.moves.captured).collect::<Vec<_>>())
     .bind(old.iter().map(|(_, change)| change.moves.reserved).collect::<Vec<_>>())
     .bind(old.iter().map(|(_, change)| change.definition_version).collect::<Vec<_>>())
+    .bind(old.iter().map(|(_, change)| change.owed_since).collect::<Vec<_>>())
     .execute(connection)
     .await?;
     Ok(())
