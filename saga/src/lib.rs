@@ -126,6 +126,7 @@
 //! # Ok::<(), saga::DefinitionError>(())
 //! ```
 
+mod asked;
 mod builder;
 mod cause;
 mod decide;
@@ -148,6 +149,7 @@ mod state;
 pub mod testing;
 pub mod typed;
 
+pub use asked::{Asked, AskedBy};
 pub use builder::{Builder, Local, PROVEN_STATES_MAX, ask, await_word, compensatable, local, retriable, run, saga};
 pub use cause::{CompensationCause, DETAIL_LENGTH_MAX, Rejection};
 pub use decide::{Circumstances, Input, Misfit, NO_ANSWER, Outcome, Refusal, UndoOutcome, decide, decide_given};

@@ -1,7 +1,8 @@
 use chrono::{DateTime, Utc};
-use eventstore::{Actor, Aggregate, Category};
+use eventstore::{Actor, Aggregate, Category, EventId};
 use serde::Serialize;
 
+use crate::asked::AskedBy;
 use crate::{
     ByHand, CompensationCause, Deadline, DefinitionRef, HoldTarget, Parent, Process, Rejection, SagaEvent, Shared,
     StepName,
@@ -51,6 +52,9 @@ pub struct Running<P: Process> {
     pub held: Option<DateTime<Utc>>,
     /// Who wanted it undone when there was no way back any more, and why.
     pub cancel: Option<ByHand>,
+    /// The stored events that asked for something so far: an answer names one of them.
+    #[serde(skip)]
+    pub asked_by: AskedBy,
     /// The steps begun so far.
     pub steps: Vec<RunningStep<P>>,
 }
@@ -161,6 +165,9 @@ pub struct Compensating<P: Process> {
     pub paused: Option<DateTime<Utc>>,
     /// Since when nothing becomes due, if an operator froze its timers.
     pub frozen: Option<DateTime<Utc>>,
+    /// The stored events that asked for something so far, on the way and on the way back.
+    #[serde(skip)]
+    pub asked_by: AskedBy,
     /// The steps that were begun.
     pub steps: Vec<CompensatingStep<P>>,
 }
@@ -316,5 +323,9 @@ impl<P: Process> Aggregate for Saga<P> {
 
     fn evolve(self, event: &SagaEvent<P>) -> Self {
         crate::evolve::evolve(self, event)
+    }
+
+    fn evolve_stored(self, event: &SagaEvent<P>, id: EventId) -> Self {
+        self.evolve(event).note_asked(event, id)
     }
 }

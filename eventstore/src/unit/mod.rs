@@ -229,7 +229,8 @@ impl<'a> Unit<'a> {
         let staged = self.staged.entry(stream).or_insert_with(|| Staged::after(cached));
         let state = std::mem::replace(&mut cached.state, Box::new(A::default()));
         let state = *state.into_any().downcast::<A>().map_err(|_| wrong_type(stream))?;
-        cached.state = Box::new(events.iter().fold(state, A::evolve));
+        let stored = events.iter().zip(&recorded);
+        cached.state = Box::new(stored.fold(state, |state, (event, stored)| state.evolve_stored(event, stored.id)));
         cached.version = cached.version.plus(events.len());
         staged.events.append(&mut recorded);
         Ok(())
@@ -328,7 +329,7 @@ fn fold<A: Aggregate>(from: Option<Box<dyn AnyState>>, events: &[Recorded]) -> R
     let from = from.and_then(|state| state.into_any().downcast::<A>().ok());
     let mut state = from.map_or_else(A::default, |state| *state);
     for event in events {
-        state = state.evolve(&A::Event::from_recorded(event)?);
+        state = state.evolve_stored(&A::Event::from_recorded(event)?, event.id);
     }
     Ok(Box::new(state))
 }

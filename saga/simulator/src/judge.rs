@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use eventstore::memory::{CountingIds, FixedClock};
-use eventstore::{Actor, Aggregate, Cache, Cause, DomainEvent, Recorded, StreamId, Unit};
+use eventstore::{Actor, Aggregate, Cache, Cause, DomainEvent, EventId, Recorded, StreamId, Unit};
 use saga::{Action, Ask, Definition, DefinitionRef, Kind, Lane, Library, NO_ANSWER, Process, SagaEvent, Step};
 use uuid::Uuid;
 
@@ -44,10 +44,11 @@ pub fn memory<A: Aggregate + PartialEq>(nature: &mut Nature, cache: &mut Cache, 
         let Ok(believed) = unit.get::<A>(stream.id).cloned() else { continue };
         let version = unit.version::<A>(stream.id).get();
         let seen = events.iter().filter(|event| event.version.get() <= version);
-        let folded = seen.map(|event| A::Event::from_recorded(event)).collect::<Result<Vec<_>, _>>();
-        match folded {
+        let folded = seen.map(|event| A::Event::from_recorded(event).map(|told| (told, event.id)));
+        match folded.collect::<Result<Vec<_>, _>>() {
             Ok(events) => {
-                if events.iter().fold(A::default(), A::evolve) != believed {
+                let fold = |state: A, (event, id): &(A::Event, EventId)| state.evolve_stored(event, *id);
+                if events.iter().fold(A::default(), fold) != believed {
                     nature.accuse("memory is what the log says", format!("{} at {version}", shown(stream)));
                 }
             }

@@ -5,6 +5,7 @@ mod change;
 mod settled;
 
 use self::change::migrated;
+use crate::asked::AskedBy;
 use crate::state::{CompensatingStep, Ending, Phase, Pursuit, UndoPhase};
 use crate::{
     ByHand, Compensating, CompensationCause, Deadline, Ended, Lane, Origin, Process, Running, Saga, SagaEvent, Shared,
@@ -33,6 +34,7 @@ fn not_started<P: Process>(event: &SagaEvent<P>) -> Saga<P> {
             frozen: None,
             held: None,
             cancel: None,
+            asked_by: AskedBy::default(),
             steps: Vec::new(),
         }),
         SagaEvent::StepRequested { .. }
@@ -157,6 +159,7 @@ fn turned<P: Process>(state: Running<P>, cause: &CompensationCause) -> Compensat
         cause: cause.clone(),
         paused: state.paused,
         frozen: state.frozen,
+        asked_by: state.asked_by,
         steps: steps.collect(),
     }
 }

@@ -8,6 +8,7 @@
 
 mod attributes;
 pub mod batch;
+mod questions;
 mod seal;
 
 use async_nats::HeaderMap;
@@ -133,7 +134,7 @@ impl Incoming {
         if version != "1.0" {
             return Err(EnvelopeError::Malformed { name: "specversion", found: version, expected: "1.0" });
         }
-        Ok(Self {
+        let read = Self {
             subject: subject.to_owned(),
             message_type: text("type", said.message_type)?,
             id: uuid("id", said.id)?,
@@ -144,7 +145,11 @@ impl Incoming {
             source: text("source", said.source)?,
             // Of an absent data nothing can be shared.
             body: if said.data.is_empty() { Bytes::new() } else { body.slice_ref(said.data) },
-        })
+        };
+        if let Some(question) = request_id(read.correlation, &read.message_type) {
+            questions::agree(said, &read.message_type, read.correlation, question)?;
+        }
+        Ok(read)
     }
 }
 

@@ -51,6 +51,9 @@ impl React for Ear {
         if said.contains("poison") && !*self.healed.lock().unwrap() {
             return Err(NotHandled::Poison("nobody can digest this".to_owned()));
         }
+        if said.contains("stray") {
+            return Err(NotHandled::Stray("nobody has asked".to_owned()));
+        }
         let known = self.heard.lock().unwrap().contains(&said);
         self.heard.lock().unwrap().push(said.clone());
         if said.contains("later") && !known {
@@ -259,9 +262,10 @@ async fn what_a_stranger_publishes_blocks_nobody_and_is_kept_for_an_operator() {
     world.publish(HeaderMap::new(), vec![b'x'; 1024 * 1024 - 200]).await;
     world.tell_together(&[]).await;
     world.tell_together(&vec![event(1, "one of too many"); 65]).await;
+    world.tell(1, "stray").await;
     world.tell(1, "a1").await;
     world.hears("a1").await;
-    world.keeps(8).await;
+    world.keeps(9).await;
     let reasons: Vec<String> = world.letters().await.into_iter().map(|stored| stored.letter.reason).collect();
     for expected in [
         "attribute specversion is missing",
@@ -269,13 +273,14 @@ async fn what_a_stranger_publishes_blocks_nobody_and_is_kept_for_an_operator() {
         "it says that it is from \"/stranger\": FARMERA_ORDERS does not publish for others",
         "its type is \"farmera.orders.v1.OrderCancelled\": on farmera.orders.order_placed only farmera.orders.v1.OrderPlaced travels",
         "nobody can digest this",
+        "nobody has asked",
         "the body is no CloudEvent: invalid length 0, expected an array of 1 to 64 events at line 1 column 2",
     ] {
         assert!(reasons.iter().any(|reason| reason == expected), "{expected}: {reasons:#?}");
     }
     assert!(world.letters().await.iter().all(|stored| stored.letter.key.is_none()));
     let blocked = world.store.blocked(SPEC.durable, 10).await.unwrap();
-    assert_eq!((blocked.keys.len(), blocked.lines), (0, 8), "seen, and in nobody's way");
+    assert_eq!((blocked.keys.len(), blocked.lines), (0, 9), "seen, and in nobody's way");
 
     // More than the broker takes does not even leave the publisher.
     let over = vec![b'x'; 2 * 1024 * 1024];

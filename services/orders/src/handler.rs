@@ -11,7 +11,7 @@ use tracing::error;
 use uuid::Uuid;
 
 use crate::domain::{CANCELLED_BY_CUSTOMER, Command, Facts, Failure, Order, Placed, Rejection, Stage, decide};
-use crate::sagas::{CANCEL_ORDER, CONFIRM, OrderFacts, OrderProcess, PLACE_ORDER, RESERVE_INVENTORY};
+use crate::sagas::{Answer, CANCEL_ORDER, CONFIRM, OrderFacts, OrderProcess, PLACE_ORDER, RESERVE_INVENTORY, Unasked};
 
 /// Everything that comes in.
 #[derive(Debug)]
@@ -32,7 +32,14 @@ pub enum Input {
         /// Why.
         reason: String,
     },
-    /// A participant answered, or an operator acts.
+    /// A participant answered, as a message says.
+    Answer {
+        /// The saga.
+        saga_id: Uuid,
+        /// What it says, and of what. Not believed yet.
+        answer: Answer,
+    },
+    /// A saga is let go on, or an operator acts.
     Saga {
         /// The saga.
         saga_id: Uuid,
@@ -93,6 +100,9 @@ pub enum HandleError {
         /// Where it is now.
         actual: Version,
     },
+    /// The message answers nothing that was asked. Keep it for an operator, alone.
+    #[error(transparent)]
+    Unasked(#[from] Unasked),
     /// The saga's definition is not known here.
     #[error("{0}")]
     Undecidable(String),
@@ -234,6 +244,10 @@ impl Handler for OrdersHandler {
         match input {
             Input::Place { order_id, facts, fingerprint } => self.place(unit, *order_id, facts, fingerprint),
             Input::Cancel { order_id, reason } => self.cancel(unit, *order_id, reason),
+            Input::Answer { saga_id, answer } => {
+                answer.check(*saga_id, unit.get::<Saga<OrderProcess>>(*saga_id)?)?;
+                self.apply(unit, *saga_id, answer.input()).map(|()| None)
+            }
             Input::Saga { saga_id, input } => self.apply(unit, *saga_id, input.clone()).map(|()| None),
             Input::Hold { input } => {
                 self.engine.hold(unit, input.clone())?;

@@ -1,8 +1,12 @@
-//! Between orders and JetStream: answers of participants in, requests and news out. Pure.
+//! Between orders and JetStream: answers of participants in ([`incoming`]), requests and news out. Pure.
 
-use chassis::envelope::{Incoming, Outgoing};
+mod incoming;
+
+pub use self::incoming::incoming;
+
+use chassis::envelope::Outgoing;
 use chassis::money::to_proto;
-use chassis::reactor::{ConsumerSpec, NotHandled};
+use chassis::reactor::ConsumerSpec;
 use chassis::relay::RelaySpec;
 use eventstore::{Aggregate, DecodeError, DomainEvent as _, Recorded};
 use farmera_proto::events::Event as _;
@@ -10,14 +14,10 @@ use farmera_proto::notification::v1 as notification;
 use farmera_proto::orders::v1 as pb;
 use farmera_proto::payment::v1 as payment;
 use farmera_proto::products::v1 as products;
-use saga::{Input as SagaInput, Outcome, Rejection, Saga, SagaEvent, StepName, UndoOutcome};
+use saga::{Saga, SagaEvent};
 
 use crate::domain::{Failure, Line, Order, OrderEvent};
-use crate::handler::Input;
-use crate::sagas::{
-    AUTHORIZE_PAYMENT, CAPTURE_PAYMENT, COMMIT_INVENTORY, Item, NOTIFY, NOTIFY_REFUNDED, NotifiedLine, OrderProcess,
-    REFUND_PAYMENT, RESERVE_INVENTORY, RESTOCK_INVENTORY, Request, Telling,
-};
+use crate::sagas::{Item, NotifiedLine, OrderProcess, Request, Telling};
 
 /// Whose answers orders listens to.
 pub const CONSUMERS: [ConsumerSpec; 3] = [
@@ -59,93 +59,6 @@ pub const RELAY: RelaySpec = RelaySpec {
     categories: &[Order::CATEGORY, Saga::<OrderProcess>::CATEGORY],
     translate: outgoing,
 };
-
-/// What an answer means to the saga that asked.
-///
-/// # Errors
-/// [`NotHandled::Poison`]: nobody here asked for such an answer.
-pub fn incoming(message: &Incoming) -> Result<Input, NotHandled> {
-    let input = match message.message_type.as_str() {
-        products::InventoryReserved::TYPE => {
-            message.read::<products::InventoryReserved>()?;
-            done(RESERVE_INVENTORY)
-        }
-        products::InventoryRejected::TYPE => {
-            let answer = message.read::<products::InventoryRejected>()?;
-            rejected(RESERVE_INVENTORY, answer.reason, answer.message)
-        }
-        products::InventoryReleased::TYPE => {
-            message.read::<products::InventoryReleased>()?;
-            undone(RESERVE_INVENTORY)
-        }
-        products::InventoryCommitted::TYPE => {
-            message.read::<products::InventoryCommitted>()?;
-            done(COMMIT_INVENTORY)
-        }
-        products::InventoryRestocked::TYPE => {
-            message.read::<products::InventoryRestocked>()?;
-            done(RESTOCK_INVENTORY)
-        }
-        notification::NotificationAccepted::TYPE => {
-            notified(message, &message.read::<notification::NotificationAccepted>()?)
-        }
-        _ => of_payment(message)?,
-    };
-    Ok(Input::Saga { saga_id: message.correlation, input })
-}
-
-fn of_payment(message: &Incoming) -> Result<SagaInput<OrderProcess>, NotHandled> {
-    Ok(match message.message_type.as_str() {
-        payment::PaymentAuthorized::TYPE => {
-            message.read::<payment::PaymentAuthorized>()?;
-            done(AUTHORIZE_PAYMENT)
-        }
-        payment::PaymentDeclined::TYPE => {
-            let answer = message.read::<payment::PaymentDeclined>()?;
-            rejected(AUTHORIZE_PAYMENT, answer.reason, answer.message)
-        }
-        payment::PaymentVoided::TYPE => {
-            message.read::<payment::PaymentVoided>()?;
-            undone(AUTHORIZE_PAYMENT)
-        }
-        payment::PaymentCaptured::TYPE => {
-            message.read::<payment::PaymentCaptured>()?;
-            done(CAPTURE_PAYMENT)
-        }
-        payment::PaymentCaptureRejected::TYPE => {
-            let answer = message.read::<payment::PaymentCaptureRejected>()?;
-            rejected(CAPTURE_PAYMENT, answer.reason, answer.message)
-        }
-        payment::PaymentRefunded::TYPE => {
-            message.read::<payment::PaymentRefunded>()?;
-            done(REFUND_PAYMENT)
-        }
-        payment::PaymentRefundRejected::TYPE => {
-            let answer = message.read::<payment::PaymentRefundRejected>()?;
-            rejected(REFUND_PAYMENT, answer.reason, answer.message)
-        }
-        other => return Err(NotHandled::Poison(format!("orders never asked for a {other}"))),
-    })
-}
-
-fn done(step: &'static str) -> SagaInput<OrderProcess> {
-    SagaInput::Reply { step: StepName::new(step), outcome: Outcome::Done(None) }
-}
-
-fn rejected(step: &'static str, code: String, message: String) -> SagaInput<OrderProcess> {
-    SagaInput::Reply { step: StepName::new(step), outcome: Outcome::Rejected(Rejection::new(code, message)) }
-}
-
-fn undone(step: &'static str) -> SagaInput<OrderProcess> {
-    SagaInput::UndoReply { step: StepName::new(step), outcome: UndoOutcome::Done }
-}
-
-/// Both sagas tell something; which one asked stands in the envelope.
-fn notified(message: &Incoming, answer: &notification::NotificationAccepted) -> SagaInput<OrderProcess> {
-    let cancels =
-        answer.order_id.parse().is_ok_and(|order_id| crate::handler::cancel_saga_id(order_id) == message.correlation);
-    done(if cancels { NOTIFY_REFUNDED } else { NOTIFY })
-}
 
 /// What others hear of a stored event.
 ///

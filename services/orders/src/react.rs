@@ -28,6 +28,7 @@ impl React for Answers {
             Ok(_) => Ok(()),
             // A definition this program does not have: a newer program will.
             Err(SubmitError::Rejected(HandleError::Undecidable(reason))) => Err(NotHandled::Later(reason)),
+            Err(SubmitError::Rejected(HandleError::Unasked(reason))) => Err(NotHandled::Stray(reason.to_string())),
             Err(error) => submit_not_handled(error).map_or(Ok(()), Err),
         }
     }

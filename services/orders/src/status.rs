@@ -33,6 +33,10 @@ pub fn of_error(order_id: Uuid, error: HandleError) -> Status {
             let message = format!("the saga has moved to version {actual}");
             Problem::new(Code::Aborted, "SAGA_MOVED", message).with("order_id", order_id).into_status(DOMAIN)
         }
+        HandleError::Unasked(reason) => {
+            tracing::error!(%order_id, %reason, "an answer is taken for a command");
+            problem::internal(DOMAIN)
+        }
         HandleError::Undecidable(reason) => {
             tracing::error!(%order_id, reason, "a saga cannot be decided by this program");
             problem::internal(DOMAIN)

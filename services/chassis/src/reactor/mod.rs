@@ -12,7 +12,8 @@
 //! Messages of one key (the stream their publisher told of) are handled one after another in the order they come in
 //! ([`lanes`]), those of different keys at the same time. A message that is parked blocks its key ([`blockade`]): what
 //! comes later for it is parked behind, until an operator has the line redriven ([`redrive`]) or discarded. Whatever is
-//! no sound message of its publisher ([`message`]) has no key and blocks nobody.
+//! no sound message of its publisher ([`message`]), or no part of what goes on ([`NotHandled::Stray`]), has no key and
+//! blocks nobody.
 //!
 //! Bounded: at most [`IN_WORK_MAX`] events in work, and what came with them in one message; each with a deadline at the
 //! broker ([`ACK_WAIT`]) that is put off while it is handled or waits for its elder.
@@ -80,6 +81,10 @@ pub enum NotHandled {
     /// It never can be. It is parked with this reason.
     #[error("{0}")]
     Poison(String),
+    /// It is no part of anything that goes on here: it contradicts itself, or answers what nobody asked. It is parked
+    /// with this reason, alone: whatever else is told under its key is not held up by what a stranger may have written.
+    #[error("{0}")]
+    Stray(String),
     /// Not now. It comes again.
     #[error("{0}")]
     Later(String),
@@ -217,7 +222,7 @@ impl Reactor<'_> {
         }
         let again = match in_progress(&delivery, self.decide(received)).await {
             Ok(()) => false,
-            Err(NotHandled::Poison(reason) | NotHandled::Later(reason)) => {
+            Err(NotHandled::Poison(reason) | NotHandled::Stray(reason) | NotHandled::Later(reason)) => {
                 debug!(consumer = self.spec.durable, reason, "an event cannot be handled now");
                 true
             }
@@ -248,13 +253,14 @@ impl Reactor<'_> {
                 return Ok(());
             }
         }
-        let reason = match sound {
+        let (key, reason) = match sound {
             Ok(incoming) => match self.react.react(incoming).await {
                 Err(NotHandled::Poison(_)) if faults::planted(Plant::PoisonDropped) => return Ok(()),
-                Err(NotHandled::Poison(reason)) => reason,
-                other => return other,
+                Err(NotHandled::Poison(reason)) => (key, reason),
+                Err(NotHandled::Stray(reason)) => (None, reason),
+                handled @ (Ok(()) | Err(NotHandled::Later(_))) => return handled,
             },
-            Err(unsound) => unsound,
+            Err(unsound) => (None, unsound),
         };
         let subject = &origin.delivery.message().subject;
         error!(consumer = self.spec.durable, %subject, key, reason, "a message cannot be handled and is parked");

@@ -70,7 +70,7 @@ impl Redriver<'_> {
                 info!(consumer, id, "a dead letter is handled after all");
                 self.letters.redriven(id).await
             }
-            Err(NotHandled::Poison(reason)) => {
+            Err(NotHandled::Poison(reason) | NotHandled::Stray(reason)) => {
                 warn!(consumer, id, reason, "a dead letter failed again; its line waits");
                 self.letters.failed_again(id, &reason).await
             }

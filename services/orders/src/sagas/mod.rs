@@ -1,5 +1,6 @@
 //! The processes that orders owns: what they ask of whom, in which order, and how it is undone.
 
+mod answer;
 mod cancel_order;
 mod holdings;
 mod place_order;
@@ -10,6 +11,7 @@ use std::time::Duration;
 
 use saga::{DefinitionError, Library, LibraryError, RetryPolicy};
 
+pub use answer::{Answer, Of, Said, Unasked};
 pub use cancel_order::{CANCEL_ORDER, NOTIFY_REFUNDED, REFUND_PAYMENT, RESTOCK_INVENTORY, cancel_order};
 pub use holdings::{Holdings, Moves, participant};
 pub use place_order::{

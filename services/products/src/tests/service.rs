@@ -72,8 +72,10 @@ struct World {
 
 impl World {
     async fn publish(&self, subject: &'static str, body: &impl Serialize, message: u128) {
-        let cause = Cause { correlation: id(1), causation: id(message), trace: None, actor: Actor::new("test") };
-        let body = serde_json::to_vec(body).unwrap();
+        let body = serde_json::to_value(body).unwrap();
+        let correlation = body["sagaId"].as_str().unwrap().parse().unwrap();
+        let cause = Cause { correlation, causation: id(message), trace: None, actor: Actor::new("test") };
+        let body = serde_json::to_vec(&body).unwrap();
         let (message_type, _) = farmera_proto::events::ALL.iter().find(|(_, known)| *known == subject).unwrap();
         let outgoing = Outgoing { subject, message_type, body };
         let sealed = seal_repeat("/farmera/orders", outgoing, "test", DateTime::UNIX_EPOCH, &cause);
@@ -176,7 +178,7 @@ async fn sagas_are_answered(world: &mut World, product_id: &str) {
     world.publish("farmera.orders.inventory_reservation_requested", &reserve, 101).await;
     let first = [world.heard().await, world.heard().await];
     let question = first.iter().find_map(|answer| answer.request);
-    assert_eq!(question, request_id(id(1), "farmera.orders.v1.InventoryReservationRequested"));
+    assert_eq!(question, request_id(id(1_001), "farmera.orders.v1.InventoryReservationRequested"));
     let mut subjects = first.map(|answer| answer.subject);
     subjects.sort();
     assert_eq!(subjects, ["farmera.products.inventory_reserved", "farmera.products.stock_low"]);

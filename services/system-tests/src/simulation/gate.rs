@@ -126,6 +126,7 @@ impl Gate {
             Input::Hold { input: HoldInput::Place { .. } | HoldInput::Release { .. } }
             | Input::Place { .. }
             | Input::Cancel { .. }
+            | Input::Answer { .. }
             | Input::Saga { .. }
             | Input::Operate { .. }
             | Input::Wake { .. } => {}

@@ -10,9 +10,9 @@ use eventstore::{Actor, Aggregate, Category, Cause, DecodeError, Recorded, Strea
 use orders::domain::{Order, Rejection};
 use orders::handler::{HandleError, Input};
 use orders::messages;
-use orders::sagas::{OrderProcess, RESERVE_INVENTORY};
+use orders::sagas::{Answer as Heard, OrderProcess, RESERVE_INVENTORY, Said};
 use saga::hold::HoldInput;
-use saga::{Holds, Input as SagaInput, Outcome, Refusal, Saga, Status, UndoOutcome};
+use saga::{Holds, Refusal, Saga, Status};
 use saga_runtime::HoldsInForce;
 use saga_simulator::{ErrorOf, Follow, Message, Origin, OutputOf, Service, Task, Wish};
 use uuid::Uuid;
@@ -198,14 +198,16 @@ impl Orders {
     fn heard(&self, input: Input) -> Input {
         let Some(reads) = &self.reads else { return input };
         reads.gate.borrow_mut().glance();
-        let Input::Saga { saga_id, input: SagaInput::UndoReply { step, outcome: UndoOutcome::Done } } = &input else {
+        let Input::Answer { saga_id, answer: heard @ Heard { step: RESERVE_INVENTORY, said: Said::Undone, .. } } =
+            &input
+        else {
             return input;
         };
         let started = reads.store.read_streams_now(&[(Saga::<OrderProcess>::stream(*saga_id), Version::NONE)], 1);
         let lets_go = started.first().is_some_and(|event| event.payload.contains(LET_GOODS_GO));
-        if *step == *RESERVE_INVENTORY && lets_go {
-            let reply = SagaInput::Reply { step: RELEASE_GOODS.into(), outcome: Outcome::Done(None) };
-            return Input::Saga { saga_id: *saga_id, input: reply };
+        if lets_go {
+            let answer = Heard { step: RELEASE_GOODS, said: Said::Done, ..heard.clone() };
+            return Input::Answer { saga_id: *saga_id, answer };
         }
         input
     }
@@ -256,7 +258,10 @@ impl Orders {
             (
                 _,
                 Err(SubmitError::Rejected(
-                    reason @ (HandleError::Need(_) | HandleError::Rejected(_) | HandleError::Undecidable(_)),
+                    reason @ (HandleError::Need(_)
+                    | HandleError::Rejected(_)
+                    | HandleError::Unasked(_)
+                    | HandleError::Undecidable(_)),
                 )),
             ) => return Follow::Park(reason.to_string()),
             (_, Err(SubmitError::Parked(need))) => return Follow::Park(need.to_string()),

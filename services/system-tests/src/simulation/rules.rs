@@ -43,6 +43,11 @@ impl Handler for OrdersRules {
 
     fn handle(&self, unit: &mut Unit<'_>, input: &OrdersInput) -> Answer {
         match (self.plant, input) {
+            // What is planted is planted behind the check.
+            (Some(_), OrdersInput::Answer { saga_id, answer }) => {
+                answer.check(*saga_id, unit.get::<Saga<OrderProcess>>(*saga_id)?)?;
+                self.handle(unit, &OrdersInput::Saga { saga_id: *saga_id, input: answer.input() })
+            }
             (Some(Plant::WakeIgnored), OrdersInput::Wake { .. }) => Ok(None),
             (Some(Plant::TimeoutIsNo), OrdersInput::Wake { saga_id }) => self.timeout_is_no(unit, *saga_id),
             (Some(Plant::CancelPastPivot), OrdersInput::Cancel { order_id, .. }) => {
