@@ -70,18 +70,10 @@ impl Violations {
         read.map_err(|unfit| self.add(field, unfit.to_string())).ok()
     }
 
-    /// An e-mail address: a local part and a domain, at most 254 characters. Whether it exists, only a mail can tell.
+    /// An e-mail address that a mail can be sent to, by the rule of [`text::email`].
     #[must_use]
     pub fn email(&mut self, field: &str, text: &str) -> Option<String> {
-        let text = self.text(field, text, 3, 254)?;
-        let sound = text.split_once('@').is_some_and(|(local, domain)| {
-            !local.is_empty() && !domain.is_empty() && !domain.contains('@') && !text.contains(char::is_whitespace)
-        });
-        if !sound {
-            self.add(field, format!("is {:?}: expected an e-mail address", shortened(&text)));
-            return None;
-        }
-        Some(text)
+        self.fit(field, text::email(text))
     }
 
     /// The request, if nothing is wrong with it.

@@ -89,3 +89,36 @@ async fn a_name_is_stored_as_one_form_of_what_was_written() {
     assert_eq!(made.expect("a sound name").into_inner().farm.expect("a farm").name, "K\u{e4}se Hof");
     stack.stop().await;
 }
+
+/// What a loose rule takes for an address, and no mail reaches.
+const NO_ADDRESSES: [&str; 8] = [
+    "a..b@example.org",
+    ".a@example.org",
+    "a@-example.org",
+    "a@exa_mple.org",
+    "a,b@example.org",
+    "<a@example.org>",
+    "ana@b\u{fc}cher.example",
+    "a\u{202e}b@example.org",
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_that_no_mail_can_be_sent_to_is_taken_from_nobody() {
+    let stack = stack().await;
+    let product = catalogue(&stack.clients).await.remove(0).id;
+    for address in NO_ADDRESSES {
+        let mut order = order_of(&product, 1, "tok_success");
+        order.email = address.to_owned();
+        let as_customer = place(&stack.clients, order).await.map(drop);
+        let as_farm = stack.clients.products.clone().create_farm(farm("Sunny", address)).await.map(drop);
+        for answer in [as_customer, as_farm] {
+            let refused = answer.expect_err(address);
+            assert_eq!(
+                (refused.code(), fields(&refused)),
+                (Code::InvalidArgument, vec!["email".to_owned()]),
+                "{address}"
+            );
+        }
+    }
+    stack.stop().await;
+}

@@ -2,10 +2,12 @@
 //!
 //! * [`line`] is the rule for everything that people write and others read: names, reasons, notes, messages;
 //! * [`name`] is the rule for names that one takes for somebody else's: one script a word;
+//! * [`email`] is the rule for addresses: what is taken can be sent to;
 //! * [`shown`] makes visible what must not work, for everything that was taken in before, or by others.
 //!
 //! Pure. Which character is what, the tables of the Unicode Consortium say.
 
+mod address;
 mod letter;
 mod script;
 
@@ -13,6 +15,7 @@ use std::fmt::Write as _;
 
 use unicode_normalization::UnicodeNormalization as _;
 
+pub use address::email;
 use letter::Place;
 
 /// A text may have this many times its characters before it is normalised: more is not even looked at.
@@ -46,6 +49,12 @@ pub enum Unfit {
     Marks {
         /// Its place, from 1.
         place: usize,
+    },
+    /// No mail can be sent there.
+    #[error("is {found:?}: expected an e-mail address such as ana@example.org, in ASCII (a domain as xn--...)")]
+    Address {
+        /// What was found, shortened.
+        found: String,
     },
     /// A word is written in two scripts, or looks like another script's beside it.
     #[error("has {word:?}, which looks like another word: a word is of one script")]
