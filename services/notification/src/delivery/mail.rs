@@ -3,6 +3,8 @@
 use std::time::{Duration, SystemTime};
 
 use chrono::{DateTime, Utc};
+use email_encoding::headers::rfc2047;
+use email_encoding::headers::writer::EmailWriter;
 use lettre::Address;
 use lettre::address::Envelope;
 use lettre::message::header::{ContentType, HeaderName, HeaderValue};
@@ -83,7 +85,7 @@ impl Composer {
         let message = Message::builder()
             .from(self.from.clone())
             .to(Mailbox::new(None, to))
-            .subject(words.subject)
+            .raw_header(subject(words.subject)?)
             .date(system_time(date))
             .message_id(Some(id.header()))
             .header(ContentType::TEXT_PLAIN)
@@ -92,6 +94,18 @@ impl Composer {
             .map_err(|failed| failed.to_string())?;
         Ok(Mail { id, date, envelope: message.envelope().clone(), bytes: message.formatted() })
     }
+}
+
+/// A subject, encoded from its first character to its last (RFC 2047), ASCII or not: no name that stands in it is
+/// decoded to something else by who reads it.
+fn subject(text: String) -> Result<HeaderValue, String> {
+    let name = HeaderName::new_from_ascii_str("Subject");
+    let mut encoded = String::new();
+    let mut writer = EmailWriter::new(&mut encoded, name.len() + ": ".len(), 0, false);
+    rfc2047::encode(&text, &mut writer).map_err(|_| "the subject cannot be written")?;
+    // It writes its last blanks when it goes.
+    drop(writer);
+    Ok(HeaderValue::dangerous_new_pre_encoded(name, text, encoded))
 }
 
 /// Nobody's answering machine shall answer (RFC 3834).
@@ -138,6 +152,48 @@ mod tests {
         let message_id = text(&mail).lines().find_map(|line| line.strip_prefix("Message-ID: ").and_then(MailId::parse));
         assert_eq!(message_id, Some(id()));
         assert!(text(&mail).contains("To: ana@example.org\r\n"));
+    }
+
+    #[test]
+    fn a_name_that_looks_encoded_is_read_as_it_is() {
+        let stock = StockNews {
+            product_id: Uuid::nil(),
+            product_name: "=?utf-8?q?You_won?=".to_owned(),
+            farm_email: "farm@example.org".to_owned(),
+            available: 3,
+        };
+        let mail = composer().compose(id(), &News::StockLow(stock), DateTime::default()).unwrap();
+        let text = text(&mail);
+        let headers = text.split("\r\n\r\n").next().unwrap();
+        // What a reader gets after decoding once: the name as it was written.
+        let encoded = "Subject: =?utf-8?b?PT91dGYtOD9xP1lvdV93b24/PSBydW5zIG91dA==?=";
+        assert!(headers.lines().any(|line| line == encoded), "{headers}");
+        assert!(!headers.contains("?q?"), "{headers}");
+    }
+
+    #[test]
+    fn a_long_subject_stays_in_lines_of_encoded_words() {
+        let value = subject("Käse =?utf-8?q?x?= ".repeat(40)).unwrap();
+        let mut headers = lettre::message::header::Headers::new();
+        headers.insert_raw(value);
+        for line in headers.to_string().trim_end().lines() {
+            let word = line.trim_start_matches("Subject:").trim();
+            assert!(line.len() <= 78 && word.starts_with("=?utf-8?b?") && word.ends_with("?="), "{line}");
+        }
+    }
+
+    #[test]
+    fn what_the_edges_take_can_be_sent_to() {
+        let pieces = ["a", "a.b", "a+b", "a..b", "\"a\"", "o'x", "", "\u{e4}", "a b", "x_y", "a,b"];
+        let domains = ["b.c", "localhost", "-b.c", "b..c", "b_c.d", "1.2.3.4", "xn--a.b", "b.c.", "", "\u{fc}.c"];
+        let mut taken = 0;
+        for address in pieces.iter().flat_map(|local| domains.iter().map(move |domain| format!("{local}@{domain}"))) {
+            let Ok(edge) = text::email(&address) else { continue };
+            taken += 1;
+            let parsed = edge.parse::<Address>();
+            assert!(parsed.is_ok_and(|parsed| parsed.to_string() == edge), "{address}");
+        }
+        assert!(taken >= 10, "{taken}");
     }
 
     #[test]

@@ -10,8 +10,9 @@
 //! Lines are as mboxrd has it: LF, and one `>` before every `From ` and `>From ` of a body.
 
 use std::collections::HashSet;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use tracing::{info, warn};
@@ -37,16 +38,20 @@ pub struct Mailbox {
 }
 
 impl Mailbox {
+    /// Nobody but its owner reads it: a folder and files that others could read are closed to them.
+    ///
     /// Looks at what earlier processes left in `folder`, which is made when missing. Our own file is called after
     /// `name`, which sorts by time, and made with the first mail.
     ///
     /// # Errors
     /// The folder cannot be used.
     pub fn open(folder: &Path, name: Uuid) -> io::Result<Self> {
-        fs::create_dir_all(folder)?;
+        DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+        close_to_others(folder)?;
         let path = folder.join(format!("farmera-{name}.mbox"));
         let mut in_doubt = HashSet::new();
         for file in newest_files(folder)? {
+            close_to_others(&file)?;
             if let Err(failed) = read_tail(&file, &mut in_doubt) {
                 warn!(file = %file.display(), error = &failed as &dyn std::error::Error, "a mailbox cannot be read; its mails may be written again");
             }
@@ -78,7 +83,7 @@ impl Mailbox {
         let file = match &mut self.file {
             Some(file) => file,
             none => {
-                let file = OpenOptions::new().create(true).append(true).open(&self.path)?;
+                let file = OpenOptions::new().create(true).append(true).mode(0o600).open(&self.path)?;
                 self.length = file.metadata()?.len();
                 // So that the file's name is as durable as its contents.
                 File::open(&self.folder)?.sync_all()?;
@@ -98,6 +103,16 @@ impl Mailbox {
             warn!(file = %self.path.display(), error = &failed as &dyn std::error::Error, "a torn mailbox cannot be cut; some mails may be in it twice");
         }
     }
+}
+
+/// Takes from everybody who is not its owner, or of its group, what they may do with it.
+fn close_to_others(path: &Path) -> io::Result<()> {
+    let mode = fs::metadata(path)?.permissions().mode();
+    if mode & 0o007 == 0 {
+        return Ok(());
+    }
+    warn!(path = %path.display(), "everybody could read mails here; now only their owner and its group can");
+    fs::set_permissions(path, Permissions::from_mode(mode & 0o7770))
 }
 
 fn newest_files(folder: &Path) -> io::Result<Vec<PathBuf>> {
@@ -234,6 +249,21 @@ mod tests {
         assert_eq!(all.matches("\nMessage-ID:").count(), 3, "{all}");
         assert!(all.contains("\n>From me\n>>From you\n"));
         assert!(all.starts_with("From from@farmera.test Thu Jan  1 00:00:00 1970\n"));
+    }
+
+    #[test]
+    fn nobody_else_reads_the_mails() {
+        let around = tempfile::tempdir().unwrap();
+        let folder = around.path().join("mailbox");
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        let mut mailbox = Mailbox::open(&folder, Uuid::from_u128(1)).unwrap();
+        mailbox.write(&[mail(1, "one")]).unwrap();
+        assert_eq!((mode(&folder), mode(&mailbox.path)), (0o700, 0o600));
+        for (path, open) in [(&folder, 0o755), (&mailbox.path, 0o644)] {
+            fs::set_permissions(path, Permissions::from_mode(open)).unwrap();
+        }
+        Mailbox::open(&folder, Uuid::from_u128(2)).unwrap();
+        assert_eq!((mode(&folder), mode(&mailbox.path)), (0o750, 0o640));
     }
 
     #[test]

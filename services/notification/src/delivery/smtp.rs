@@ -3,14 +3,15 @@
 //! Not exactly once: when the process dies, or the connection breaks, between the server's taking a mail and our
 //! recording it, the mail goes out again, with the same `Message-ID`, by which receivers may drop it.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use futures::{StreamExt as _, stream};
 use lettre::transport::smtp::PoolConfig;
 use lettre::transport::smtp::response::{Category, Severity};
 use lettre::{AsyncSmtpTransport, AsyncTransport as _, Tokio1Executor};
-
 use tokio::time::{Instant, timeout_at};
+use url::Url;
 
 use super::mail::Mail;
 use crate::domain::Outcome;
@@ -30,8 +31,8 @@ impl Smtp {
     /// # Errors
     /// `url` makes no sense; the words do not hold it, because it may hold a password.
     pub fn new(url: &str) -> Result<Self, String> {
-        let builder =
-            AsyncSmtpTransport::<Tokio1Executor>::from_url(&encrypted(url)).map_err(|failed| failed.to_string())?;
+        let url = encrypted(url)?;
+        let builder = AsyncSmtpTransport::<Tokio1Executor>::from_url(&url).map_err(|failed| failed.to_string())?;
         let pool = PoolConfig::new().max_size(CONCURRENT_MAX);
         Ok(Self(builder.timeout(Some(TIMEOUT)).pool_config(pool).build()))
     }
@@ -69,19 +70,40 @@ fn outcome(failed: &lettre::transport::smtp::Error) -> Outcome {
     if refused { Outcome::Refused { reason } } else { Outcome::NotNow { reason } }
 }
 
-/// `url`, with STARTTLS required where it leaves that open and the server is not on this machine.
-fn encrypted(url: &str) -> String {
-    let Some(rest) = url.strip_prefix("smtp://") else { return url.to_owned() };
-    let authority = rest.split(['/', '?']).next().unwrap_or_default();
-    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
-    let local = ["127.0.0.1", "localhost", "[::1]"]
-        .iter()
-        .any(|name| host.strip_prefix(name).is_some_and(|port| port.is_empty() || port.starts_with(':')));
-    if local || rest.contains("tls=") {
-        return url.replace("?tls=none", "");
+/// `url`, with STARTTLS required where it leaves that open and the server is not on this machine. What it says is read
+/// from its query alone: a password may hold any words.
+fn encrypted(url: &str) -> Result<String, String> {
+    let mut url = Url::parse(url).map_err(|failed| failed.to_string())?;
+    if url.fragment().is_some() {
+        return Err("there is a # in it: a password writes that as %23".to_owned());
     }
-    let separator = if rest.contains('?') { '&' } else { '?' };
-    format!("{url}{separator}tls=required")
+    if url.scheme() != "smtp" {
+        return Ok(url.into());
+    }
+    let said: Vec<(String, String)> = url.query_pairs().into_owned().collect();
+    let tls = said.iter().find(|(key, _)| key == "tls").map(|(_, value)| value.as_str());
+    match tls {
+        // Without a word the library encrypts nothing.
+        Some("none") => {
+            let rest: Vec<_> = said.iter().filter(|(key, _)| key != "tls").collect();
+            url.set_query(None);
+            if !rest.is_empty() {
+                url.query_pairs_mut().extend_pairs(rest);
+            }
+        }
+        None if !is_here(&url) => {
+            url.query_pairs_mut().append_pair("tls", "required");
+        }
+        Some(_) | None => {}
+    }
+    Ok(url.into())
+}
+
+fn is_here(url: &Url) -> bool {
+    // The address in brackets is one, too: other schemes than those of the web keep hosts as they are written.
+    let host = url.host_str().unwrap_or_default();
+    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
 }
 
 #[cfg(test)]
@@ -90,12 +112,26 @@ mod tests {
 
     #[test]
     fn a_password_does_not_travel_in_the_clear_unless_somebody_says_so() {
-        assert_eq!(encrypted("smtp://u:p@mail.test:587"), "smtp://u:p@mail.test:587?tls=required");
-        assert_eq!(encrypted("smtp://u:p@mail.test?tls=opportunistic"), "smtp://u:p@mail.test?tls=opportunistic");
-        assert_eq!(encrypted("smtp://mail.test?tls=none"), "smtp://mail.test");
-        assert_eq!(encrypted("smtp://127.0.0.1:2525"), "smtp://127.0.0.1:2525");
-        assert_eq!(encrypted("smtps://u:p@mail.test"), "smtps://u:p@mail.test");
-        assert_eq!(encrypted("smtp://localhost.evil.test"), "smtp://localhost.evil.test?tls=required");
+        let cases = [
+            ("smtp://u:p@mail.test:587", "smtp://u:p@mail.test:587?tls=required"),
+            ("smtp://u:p@mail.test?tls=opportunistic", "smtp://u:p@mail.test?tls=opportunistic"),
+            ("smtp://mail.test?tls=none", "smtp://mail.test"),
+            ("smtp://mail.test?x=1&tls=none", "smtp://mail.test?x=1"),
+            ("smtp://127.0.0.1:2525", "smtp://127.0.0.1:2525"),
+            ("smtp://[::1]:2525", "smtp://[::1]:2525"),
+            ("smtps://u:p@mail.test", "smtps://u:p@mail.test"),
+            ("smtp://localhost.evil.test", "smtp://localhost.evil.test?tls=required"),
+            // A password is a password, whatever it holds.
+            ("smtp://u:tls=none@mail.test", "smtp://u:tls%3Dnone@mail.test?tls=required"),
+            ("smtp://u:p%3Ftls=none@mail.test", "smtp://u:p%3Ftls%3Dnone@mail.test?tls=required"),
+            ("smtp://u:p@mail.test/tls=none", "smtp://u:p@mail.test/tls=none?tls=required"),
+            ("smtp://u:p@mail.test?notls=none", "smtp://u:p@mail.test?notls=none&tls=required"),
+            ("SMTP://u:p@mail.test", "smtp://u:p@mail.test?tls=required"),
+        ];
+        for (said, expected) in cases {
+            assert_eq!(encrypted(said).unwrap(), expected, "{said}");
+        }
+        assert!(encrypted("smtp://u:1#tls=none@mail.test").is_err());
     }
 
     #[tokio::test]
