@@ -43,7 +43,7 @@ fn order(product: &str) -> orders::PlaceOrderRequest {
 async fn one(ground: &Ground, product: &str) -> String {
     let mut client = ground.stack.clients.orders.clone();
     let placed = client.place_order(order(product)).await.unwrap().into_inner().order.unwrap();
-    let watch = orders::WatchOrderRequest { order_id: placed.id.clone() };
+    let watch = orders::WatchOrderRequest { order_id: placed.id.clone(), seen_version: placed.version };
     let mut changes = client.watch_order(watch).await.unwrap().into_inner();
     let mut last = State::Unspecified;
     // To its very end: streams that are given up in great numbers cost the connection.

@@ -238,14 +238,15 @@ pub async fn until(
     order_id: &str,
     wanted: impl Fn(&pb::Order) -> bool,
 ) -> Result<pb::Order, Failure> {
+    let mut seen_version = 0;
     loop {
-        let request = pb::WatchOrderRequest { order_id: order_id.to_owned() };
+        let request = pb::WatchOrderRequest { order_id: order_id.to_owned(), seen_version };
         let mut changes = clients.ask(Peer::Orders, clients.orders.clone().watch_order(request)).await?;
         loop {
             let change = changes.message().await.map_err(|status| clients.failure(Peer::Orders, &status))?;
             match change.and_then(|change| change.order) {
                 Some(order) if wanted(&order) => return Ok(order),
-                Some(_) => {}
+                Some(order) => seen_version = order.version,
                 // It ended otherwise, for now: a completed order may still be cancelled.
                 None => break,
             }
@@ -256,7 +257,7 @@ pub async fn until(
 
 /// Prints the order now and after every change, until it ends.
 async fn follow(clients: &Clients, order_id: &str, format: Format) -> Result<(), Failure> {
-    let request = pb::WatchOrderRequest { order_id: order_id.to_owned() };
+    let request = pb::WatchOrderRequest { order_id: order_id.to_owned(), seen_version: 0 };
     let mut changes = clients.ask(Peer::Orders, clients.orders.clone().watch_order(request)).await?;
     loop {
         let change = changes.message().await.map_err(|status| clients.failure(Peer::Orders, &status))?;

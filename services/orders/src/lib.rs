@@ -11,7 +11,7 @@ pub mod config;
 pub mod domain;
 pub mod grpc;
 pub mod handler;
-mod live;
+pub mod live;
 pub mod messages;
 pub mod operations;
 pub mod prices;
@@ -174,7 +174,8 @@ pub async fn run(config: Config, listener: TcpListener, around: Surroundings) ->
     let sagas = SagaList::new(service.pool.clone());
     look_after_sagas(&mut service, worker.clone(), sagas.clone(), holds.clone());
 
-    let reads = grpc::Reads::new(Arc::clone(&service.store), live);
+    let (reads, reading) = grpc::Reads::new(Arc::clone(&service.store));
+    service.tasks.spawn("order reads", reading);
     let edge = grpc::Edge {
         worker: worker.clone(),
         prices,
@@ -182,7 +183,7 @@ pub async fn run(config: Config, listener: TcpListener, around: Surroundings) ->
         list: OrderList::new(service.pool.clone()),
         clock: Arc::clone(&service.clock),
         ids: Arc::clone(&service.ids),
-        shutdown: service.shutdown.clone(),
+        watching: grpc::Watching { reads: reads.clone(), live, shutdown: service.shutdown.clone() },
     };
     let mut routes = RoutesBuilder::default();
     let bytes_max = chassis::grpc::MESSAGE_BYTES_MAX;

@@ -1,7 +1,8 @@
 //! Orders as they change, for whoever watches.
 //!
-//! Recent orders are kept in memory as their events are committed here, so that watching an order that was just placed
-//! costs no query. Another replica's commits are not heard: a watcher looks into the log itself every second.
+//! What this process commits is heard at once; what another replica commits is not heard at all. So the log is the
+//! truth and this only hurries: a watch begins with a look into the log, looks again when it hears of a change that
+//! does not follow what it knows, and every second in any case. Only what is watched is kept.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,81 +15,115 @@ use uuid::Uuid;
 use crate::domain::{Order, OrderEvent};
 use crate::view::View;
 
-/// Orders kept in memory, in each of two generations.
-const RECENT_MAX: usize = 20_000;
+type Watched = HashMap<Uuid, watch::Sender<Known>>;
 
-/// The recent orders of this process. Cheap to clone.
+/// The orders that are watched in this process. Cheap to clone.
 #[derive(Clone, Default)]
-pub struct Live(Arc<Mutex<Generations>>);
+pub struct Live(Arc<Mutex<Watched>>);
 
-#[derive(Default)]
-struct Generations {
-    young: HashMap<Uuid, watch::Sender<View>>,
-    old: HashMap<Uuid, watch::Sender<View>>,
+/// What is known of a watched order.
+#[derive(Clone, Debug, Default)]
+pub struct Known {
+    /// The order, once the log was looked into. It never becomes older.
+    pub view: Option<View>,
+    /// The newest version that was heard of.
+    pub heard: Version,
+}
+
+/// One watcher of one order; dropped, it is forgotten.
+pub struct Following {
+    order_id: Uuid,
+    known: watch::Receiver<Known>,
+    live: Live,
 }
 
 impl Live {
-    /// Follows an order that is in memory.
+    /// Follows an order from now on. Nothing is known of it but by others who watch it.
     #[must_use]
-    pub fn follow(&self, order_id: Uuid) -> Option<watch::Receiver<View>> {
-        let mut generations = self.generations();
-        generations.get(order_id).map(watch::Sender::subscribe)
+    pub fn follow(&self, order_id: Uuid) -> Following {
+        let known = self.watched().entry(order_id).or_insert_with(|| watch::Sender::new(Known::default())).subscribe();
+        Following { order_id, known, live: self.clone() }
     }
 
-    /// Takes note of an order as the log has it, and follows it from there.
+    /// True when nobody watches anything.
     #[must_use]
-    pub fn keep(&self, view: View) -> watch::Receiver<View> {
-        let mut generations = self.generations();
-        if let Some(known) = generations.get(view.order_id) {
-            known.send_if_modified(|current| {
-                let newer = view.version > current.version;
-                if newer {
-                    *current = view;
-                }
-                newer
-            });
-            return known.subscribe();
-        }
-        let (sender, receiver) = watch::channel(view.clone());
-        generations.insert(view.order_id, sender);
-        receiver
+    pub fn is_idle(&self) -> bool {
+        self.watched().is_empty()
     }
 
     fn heard(&self, event: &Recorded) {
-        if event.version == Version::new(1) {
-            if let Ok(Some(view)) = View::fold(std::slice::from_ref(event)) {
-                self.generations().insert(event.stream.id, watch::Sender::new(view));
+        let watched = self.watched();
+        let Some(order) = watched.get(&event.stream.id) else { return };
+        order.send_if_modified(|known| {
+            let newer = event.version > known.heard;
+            known.heard = known.heard.max(event.version);
+            let follows = known.view.take_if(|view| view.version.plus(1) == event.version);
+            if let Some(view) = follows {
+                // One that this program cannot read is met again in the log, where it becomes an error.
+                known.view = Some(match OrderEvent::from_recorded(event) {
+                    Ok(decoded) => view.next(&decoded, event.version, event.time),
+                    Err(_) => view,
+                });
             }
-            return;
-        }
-        let Ok(decoded) = OrderEvent::from_recorded(event) else { return };
-        let mut generations = self.generations();
-        let Some(sender) = generations.get(event.stream.id) else { return };
-        let follows = sender.borrow().version.plus(1) == event.version;
-        if follows {
-            sender.send_modify(|view| *view = view.clone().next(&decoded, event.version, event.time));
-        }
+            newer
+        });
     }
 
     /// Never poisoned for good: every change is complete before the lock is let go.
-    fn generations(&self) -> MutexGuard<'_, Generations> {
+    fn watched(&self) -> MutexGuard<'_, Watched> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Generations {
-    fn get(&mut self, order_id: Uuid) -> Option<&watch::Sender<View>> {
-        if let Some(sender) = self.old.remove(&order_id) {
-            self.insert(order_id, sender);
-        }
-        self.young.get(&order_id)
+impl Known {
+    /// True when the log has more than what is known.
+    #[must_use]
+    pub fn is_behind(&self) -> bool {
+        self.view.as_ref().is_none_or(|view| view.version < self.heard)
+    }
+}
+
+impl Following {
+    /// Which order.
+    #[must_use]
+    pub fn order_id(&self) -> Uuid {
+        self.order_id
     }
 
-    fn insert(&mut self, order_id: Uuid, sender: watch::Sender<View>) {
-        if self.young.len() >= RECENT_MAX {
-            self.old = std::mem::take(&mut self.young);
+    /// What is known of it now; [`Self::changed`] waits for what comes after.
+    pub fn known(&mut self) -> Known {
+        self.known.borrow_and_update().clone()
+    }
+
+    /// Waits until more is known. Safe to drop and call again.
+    pub async fn changed(&mut self) {
+        if self.known.changed().await.is_err() {
+            // The sender lives as long as its last watcher: this does not happen, and would be told by the log.
+            std::future::pending().await
         }
-        self.young.insert(order_id, sender);
+    }
+
+    /// Takes note of the order as the log has it, for all who watch it.
+    pub fn learn(&self, view: View) {
+        let watched = self.live.watched();
+        let Some(order) = watched.get(&self.order_id) else { return };
+        order.send_if_modified(|known| {
+            let newer = known.view.as_ref().is_none_or(|current| view.version > current.version);
+            if newer {
+                known.view = Some(view);
+            }
+            newer
+        });
+    }
+}
+
+impl Drop for Following {
+    fn drop(&mut self) {
+        let mut watched = self.live.watched();
+        // This watcher is still counted.
+        if watched.get(&self.order_id).is_some_and(|order| order.receiver_count() <= 1) {
+            watched.remove(&self.order_id);
+        }
     }
 }
 

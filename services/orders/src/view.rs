@@ -31,15 +31,24 @@ impl View {
     /// # Errors
     /// [`DecodeError`]: an event is of a newer program.
     pub fn fold(events: &[Recorded]) -> Result<Option<Self>, DecodeError> {
-        let mut order = Order::default();
+        Self::fold_on(None, events)
+    }
+
+    /// The order after `events`, in order; the first of them follows what is known.
+    ///
+    /// # Errors
+    /// [`DecodeError`]: an event is of a newer program.
+    pub fn fold_on(known: Option<Self>, events: &[Recorded]) -> Result<Option<Self>, DecodeError> {
+        let (Some(first), Some(last)) = (events.first(), events.last()) else { return Ok(known) };
+        let (order_id, mut created, mut order) = (first.stream.id, first.time, Order::default());
+        if let Some(known) = known {
+            (created, order) = (known.created, Order::Placed(known.placed));
+        }
         for event in events {
             order = order.evolve(&OrderEvent::from_recorded(event)?);
         }
-        let (Order::Placed(placed), Some(first), Some(last)) = (order, events.first(), events.last()) else {
-            return Ok(None);
-        };
-        let (created, updated) = (first.time, last.time);
-        Ok(Some(Self { order_id: first.stream.id, placed, version: last.version, created, updated }))
+        let Order::Placed(placed) = order else { return Ok(None) };
+        Ok(Some(Self { order_id, placed, version: last.version, created, updated: last.time }))
     }
 
     /// The order after one more event.

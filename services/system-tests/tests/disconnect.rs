@@ -126,7 +126,7 @@ async fn stock_that_was_added_by_a_client_that_went_away_is_added_once() {
 
 /// Begins to watch an order, and gives it up after so many looks or as soon as something was heard.
 async fn watch_for_a_while(clients: &Clients, order_id: &str, looks: usize) -> Result<(), tonic::Status> {
-    let (mut failed, request) = (Ok(()), orders::WatchOrderRequest { order_id: order_id.to_owned() });
+    let (mut failed, request) = (Ok(()), orders::WatchOrderRequest { order_id: order_id.to_owned(), seen_version: 0 });
     let watching = async {
         let heard = match clients.orders.clone().watch_order(request).await {
             Ok(answer) => answer.into_inner().message().await.map(drop),

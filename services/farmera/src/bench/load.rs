@@ -183,7 +183,7 @@ async fn one_order(
 ) -> Result<pb::Order, String> {
     let told = |status: Status| format!("{:?}: {}", status.code(), status.message());
     let placed = client.place_order(request).await.map_err(told)?.into_inner().order.unwrap_or_default();
-    let request = pb::WatchOrderRequest { order_id: placed.id };
+    let request = pb::WatchOrderRequest { order_id: placed.id, seen_version: placed.version };
     let mut changes = client.watch_order(request).await.map_err(told)?.into_inner();
     while let Some(change) = changes.message().await.map_err(told)? {
         match change.order {

@@ -6,19 +6,16 @@ use std::time::Duration;
 
 use chassis::problem::{self, Violations};
 use chassis::service::submit_status;
-use chassis::shutdown::Shutdown;
 use eventstore::worker::WorkerHandle;
 use eventstore::{Actor, Cause, Clock, IdSource, TraceContext};
 use farmera_proto::orders::v1 as pb;
 use farmera_proto::orders::v1::orders_service_server::OrdersService;
 use futures::Stream;
-use futures::stream;
-use tokio::sync::watch;
 use tokio::time::timeout;
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
-use super::{Reads, place};
+use super::{Reads, Watching, place};
 use crate::domain::Facts;
 use crate::handler::{Input, OrdersHandler, Output, Told};
 use crate::prices::Prices;
@@ -28,8 +25,6 @@ use crate::view::View;
 
 /// A client's command may take this long; what it did by then is found again with the same request id.
 const DEADLINE: Duration = Duration::from_secs(10);
-/// How often a watcher looks into the log for what another replica may have written.
-const REFRESH: Duration = Duration::from_secs(1);
 const REASON_LENGTH_MAX: usize = 500;
 
 /// Serves `OrdersService`.
@@ -46,8 +41,8 @@ pub struct Edge {
     pub clock: Arc<dyn Clock>,
     /// Where ids come from.
     pub ids: Arc<dyn IdSource>,
-    /// Ends the watching.
-    pub shutdown: Shutdown,
+    /// Where orders are watched.
+    pub watching: Watching,
 }
 
 impl Edge {
@@ -137,55 +132,9 @@ impl OrdersService for Edge {
         &self,
         request: Request<pb::WatchOrderRequest>,
     ) -> Result<Response<Self::WatchOrderStream>, Status> {
-        let order_id = order_id(&request.into_inner().order_id)?;
-        let mut following = self.reads.follow(order_id).await?;
-        following.mark_changed();
-        let watch =
-            Watch { order_id, following, reads: self.reads.clone(), shutdown: self.shutdown.clone(), over: false };
-        Ok(Response::new(Box::pin(stream::unfold(
-            watch,
-            |mut watch| async move { Some((watch.next().await?, watch)) },
-        ))))
-    }
-}
-
-/// One client watching one order.
-struct Watch {
-    order_id: Uuid,
-    following: watch::Receiver<View>,
-    reads: Reads,
-    shutdown: Shutdown,
-    over: bool,
-}
-
-impl Watch {
-    async fn next(&mut self) -> Option<Result<pb::WatchOrderResponse, Status>> {
-        while !self.over {
-            tokio::select! {
-                changed = self.following.changed() => {
-                    if changed.is_err() {
-                        // It fell out of memory: take it up again from the log.
-                        match self.reads.follow(self.order_id).await {
-                            Ok(following) => self.following = following,
-                            Err(status) => return self.end(status),
-                        }
-                    }
-                    let view = self.following.borrow_and_update().clone();
-                    self.over = view.placed.stage.is_ended();
-                    return Some(Ok(pb::WatchOrderResponse { order: Some(view.to_proto()) }));
-                }
-                () = self.shutdown.triggered() => {
-                    return self.end(problem::unavailable(DOMAIN, "the service is stopping; watch again"));
-                }
-                () = tokio::time::sleep(REFRESH) => self.reads.refresh(self.order_id).await,
-            }
-        }
-        None
-    }
-
-    fn end(&mut self, status: Status) -> Option<Result<pb::WatchOrderResponse, Status>> {
-        self.over = true;
-        Some(Err(status))
+        let request = request.into_inner();
+        let changes = self.watching.watch(order_id(&request.order_id)?, request.seen_version).await?;
+        Ok(Response::new(Box::pin(changes)))
     }
 }
 

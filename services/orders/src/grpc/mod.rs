@@ -12,6 +12,7 @@ mod replay;
 mod sagas;
 mod timeline;
 mod trace;
+mod watch;
 mod whatif;
 
 pub use edge::Edge;
@@ -21,3 +22,4 @@ pub use reads::Reads;
 pub use replay::Replay;
 pub use sagas::Sagas;
 pub use trace::Participants;
+pub use watch::Watching;

@@ -4,6 +4,7 @@
 
 mod answers;
 mod support;
+mod watching;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use eventstore::memory::{CountingIds, MemoryStore};
-use eventstore::worker::{Limits, Shell, SubmitError, Worker, WorkerHandle};
+use eventstore::worker::{CommitListener, Limits, Shell, SubmitError, Worker, WorkerHandle};
 use eventstore::{
     Actor, Aggregate as _, Append, Cause, Clock, Commit, DomainEvent as _, EventId, EventStore as _, NewEvent,
     Recorded, StreamId, Version,
@@ -39,10 +39,18 @@ impl World {
 
     /// A process on what is stored: nothing else survives.
     pub fn over(store: Arc<MemoryStore>) -> (Self, impl Future<Output = ()>) {
+        Self::heard_by(store, Vec::new())
+    }
+
+    /// The same, with others who hear of its commits.
+    pub fn heard_by(
+        store: Arc<MemoryStore>,
+        listeners: Vec<Arc<dyn CommitListener>>,
+    ) -> (Self, impl Future<Output = ()>) {
         let handler = OrdersHandler::new(Engine::new(Arc::new(library(&[Patience::default()]).unwrap())));
         let clock = Arc::new(StoreTime(Arc::clone(&store)));
         let ids = Arc::new(CountingIds::default());
-        let shell = Shell { store: store.clone(), clock, ids, listeners: Vec::new() };
+        let shell = Shell { store: store.clone(), clock, ids, listeners };
         let (worker, handle) = Worker::new(handler, shell, Limits::default());
         (Self { store, worker: handle }, worker.run())
     }

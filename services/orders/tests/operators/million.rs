@@ -90,7 +90,7 @@ async fn late(market: &Market) -> Uuid {
 fn sagas(market: &Market) -> Sagas {
     let nowhere = || chassis::grpc::channel("http://127.0.0.1:1").unwrap();
     Sagas {
-        reads: Reads::new(market.store.clone(), Default::default()),
+        reads: Reads::new(market.store.clone()).0,
         participants: Participants::new(nowhere(), nowhere(), nowhere()),
         list: market.sagas(),
         library: Arc::clone(&market.library),

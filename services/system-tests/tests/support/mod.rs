@@ -69,12 +69,15 @@ pub async fn place(clients: &Clients, request: orders::PlaceOrderRequest) -> Res
 /// Watches an order until it is in one of `states`, over whatever breaks in between.
 pub async fn until(clients: &Clients, order_id: &str, states: &[State]) -> orders::Order {
     let watched = async {
+        let mut seen_version = 0;
         loop {
-            let request = orders::WatchOrderRequest { order_id: order_id.to_owned() };
+            let request = orders::WatchOrderRequest { order_id: order_id.to_owned(), seen_version };
             if let Ok(answer) = clients.orders.clone().watch_order(request).await {
                 let mut changes = answer.into_inner();
                 while let Ok(Some(change)) = changes.message().await {
                     let order = change.order.unwrap();
+                    assert!(order.version >= seen_version, "an older order was told: {order:?} after {seen_version}");
+                    seen_version = order.version;
                     if states.contains(&order.state()) {
                         return order;
                     }
