@@ -7,7 +7,6 @@ use eventstore::{Actor, Need, Unit, Version, derived_id};
 use saga::hold::{HoldInput, HoldRefusal};
 use saga::{CompensationCause, Input as SagaInput, Refusal, Saga, SagaEvent};
 use saga_runtime::{Engine, Happened, HoldError, StepError};
-use tracing::error;
 use uuid::Uuid;
 
 use crate::domain::{CANCELLED_BY_CUSTOMER, Command, Facts, Failure, Order, Placed, Rejection, Stage, decide};
@@ -106,6 +105,18 @@ pub enum HandleError {
     /// The saga's definition is not known here.
     #[error("{0}")]
     Undecidable(String),
+    /// A defect: what the saga decided cannot happen to its order.
+    #[error("saga {saga_id} and order {order_id} contradict each other: {event}, but {rejection}")]
+    Contradiction {
+        /// The saga.
+        saga_id: Uuid,
+        /// Its order.
+        order_id: Uuid,
+        /// What the saga decided.
+        event: Box<str>,
+        /// Why the order does not follow.
+        rejection: Rejection,
+    },
 }
 
 impl From<StepError> for HandleError {
@@ -226,9 +237,14 @@ impl OrdersHandler {
         unit.require::<Order>(&[order_id])?;
         for (of, event) in step(unit)? {
             let Some(command) = consequence(&event, Whose::of(of, order_id)) else { continue };
-            let events = decide(unit.get::<Order>(order_id)?, command).inspect_err(|rejection| {
-                error!(%saga_id, %order_id, %event, %rejection, "a saga and its order contradict each other");
-            })?;
+            // No word of it yet: what was decided on a memory that is behind is decided once more on the log.
+            let contradiction = |rejection| HandleError::Contradiction {
+                saga_id,
+                order_id,
+                event: event.to_string().into(),
+                rejection,
+            };
+            let events = decide(unit.get::<Order>(order_id)?, command).map_err(contradiction)?;
             unit.record::<Order>(order_id, &events)?;
         }
         Ok(())

@@ -53,9 +53,17 @@ impl Waker {
         let cause = Cause { correlation, causation, trace: None, actor: Actor::new(actor) };
         match self.worker.submit(input, cause).await {
             Ok(_) => Ok(()),
-            Err(error) => Err(error.to_string().into()),
+            Err(error) => Err(not_woken(error)),
         }
     }
+}
+
+/// Nobody parks what time brings: a defect has to be said here.
+fn not_woken(error: SubmitError<HandleError>) -> WakeError {
+    if let SubmitError::Rejected(contradiction @ HandleError::Contradiction { .. }) = &error {
+        tracing::error!("{contradiction}");
+    }
+    error.to_string().into()
 }
 
 impl HoldKeeper for Waker {
@@ -76,7 +84,7 @@ impl SagaWaker for Waker {
         match self.worker.submit(Input::Wake { saga_id }, cause).await {
             // A timer without a saga: there is nothing to wake, and nothing to write it away with.
             Ok(_) | Err(SubmitError::Rejected(HandleError::Refused(Refusal::NotStarted))) => Ok(()),
-            Err(error) => Err(error.to_string().into()),
+            Err(error) => Err(not_woken(error)),
         }
     }
 }

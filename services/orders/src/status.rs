@@ -41,6 +41,10 @@ pub fn of_error(order_id: Uuid, error: HandleError) -> Status {
             tracing::error!(%order_id, reason, "a saga cannot be decided by this program");
             problem::internal(DOMAIN)
         }
+        contradiction @ HandleError::Contradiction { .. } => {
+            tracing::error!("{contradiction}");
+            problem::internal(DOMAIN)
+        }
     }
 }
 

@@ -261,7 +261,8 @@ impl Orders {
                     reason @ (HandleError::Need(_)
                     | HandleError::Rejected(_)
                     | HandleError::Unasked(_)
-                    | HandleError::Undecidable(_)),
+                    | HandleError::Undecidable(_)
+                    | HandleError::Contradiction { .. }),
                 )),
             ) => return Follow::Park(reason.to_string()),
             (_, Err(SubmitError::Parked(need))) => return Follow::Park(need.to_string()),
