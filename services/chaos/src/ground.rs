@@ -25,10 +25,8 @@ pub struct Ground {
     pub servers: Arc<Servers>,
     /// Between the services and Postgres.
     pub wire: Arc<Wire>,
-    /// Where the services answer.
-    pub endpoints: Endpoints,
-    /// A service and its gRPC port.
-    ports: Vec<(&'static str, u16)>,
+    /// Where the services answer, one for each replica of them all.
+    pub endpoints: Vec<Endpoints>,
 }
 
 /// The database of a service, and its roles.
@@ -38,11 +36,11 @@ fn database(service: &str) -> DatabaseSpec {
 }
 
 impl Ground {
-    /// Starts the servers in `folder` and brings the databases up to date.
+    /// Starts the servers in `folder`, brings the databases up to date and chooses ports for `replicas` of every service.
     ///
     /// # Errors
     /// [`Failure::Setup`]: this machine lacks something.
-    pub async fn start(folder: &Path, chance: &mut Chance) -> Result<Self, Failure> {
+    pub async fn start(folder: &Path, chance: &mut Chance, replicas: usize) -> Result<Self, Failure> {
         std::fs::create_dir_all(folder).map_err(|error| Failure::Setup(error.to_string()))?;
         let mut options = ServersOptions::new(folder.join("servers"));
         options.fresh = true;
@@ -51,22 +49,16 @@ impl Ground {
             blocking(move || Servers::start(options).map_err(|error| Failure::Setup(error.to_string()))).await?;
         let address = host_of(&servers.admin_url()).to_owned();
         let wire = Wire::to(address).await.map_err(|error| Failure::Setup(error.to_string()))?;
-        let mut ports = Vec::new();
-        for service in &SERVICES {
-            ports.push((service.name, free_port(chance).await?));
+        let mut endpoints = Vec::new();
+        for _ in 0..replicas.max(1) {
+            endpoints.push(Endpoints {
+                orders: free_address(chance).await?,
+                products: free_address(chance).await?,
+                payment: free_address(chance).await?,
+                notification: free_address(chance).await?,
+            });
         }
-        let url = |name: &str| {
-            let port = ports.iter().find(|(service, _)| *service == name).map_or(0, |(_, port)| *port);
-            format!("http://127.0.0.1:{port}")
-        };
-        let endpoints = Endpoints {
-            orders: url("orders"),
-            products: url("products"),
-            payment: url("payment"),
-            notification: url("notification"),
-        };
-        let servers = Arc::new(servers);
-        let ground = Self { folder: folder.to_owned(), servers, wire: Arc::new(wire), endpoints, ports };
+        let ground = Self { folder: folder.to_owned(), servers: Arc::new(servers), wire: Arc::new(wire), endpoints };
         for service in &SERVICES {
             farmera::migrate::migrate(service, &ground.owner_url(service.name)?).await?;
         }
@@ -81,32 +73,37 @@ impl Ground {
         self.servers.owner_url(&database(service).name).map_err(|error| Failure::Setup(error.to_string()))
     }
 
-    /// Clients of every service.
+    /// Clients of every service's first replica.
     ///
     /// # Errors
     /// [`Failure::Setup`]: never, the addresses are ours.
     pub fn clients(&self) -> Result<Clients, Failure> {
-        Clients::connect(self.endpoints.clone())
+        Clients::connect(self.of(0)?.clone())
     }
 
-    /// What a service is told by its environment.
+    fn of(&self, replica: usize) -> Result<&Endpoints, Failure> {
+        self.endpoints.get(replica).ok_or_else(|| Failure::Setup(format!("there is no replica {replica}")))
+    }
+
+    /// What a replica of a service is told by its environment. It asks the others' replica of the same number.
     ///
     /// # Errors
-    /// [`Failure::Setup`]: there is no such service.
-    pub fn environment(&self, service: &'static str) -> Result<Vec<(String, String)>, Failure> {
+    /// [`Failure::Setup`]: there is no such service, or no such replica.
+    pub fn environment(&self, service: &'static str, replica: usize) -> Result<Vec<(String, String)>, Failure> {
+        let endpoints = self.of(replica)?;
         let url =
             self.servers.service_url(&database(service).name).map_err(|error| Failure::Setup(error.to_string()))?;
-        let port = self.ports.iter().find(|(name, _)| *name == service).map_or(0, |(_, port)| *port);
+        let address = endpoints.of(service).trim_start_matches("http://").to_owned();
         let prefix = format!("FARMERA_{}__", service.to_uppercase());
         let mailbox = self.folder.join("mailbox").to_string_lossy().into_owned();
         let pairs = [
             (format!("{prefix}DATABASE_URL"), url.replace(host_of(&url), self.wire.address())),
-            (format!("{prefix}GRPC_ADDRESS"), format!("127.0.0.1:{port}")),
+            (format!("{prefix}GRPC_ADDRESS"), address),
             ("FARMERA_NATS_URL".to_owned(), self.servers.nats_url()),
             ("FARMERA_ADMIN_ADDRESS".to_owned(), "127.0.0.1:0".to_owned()),
-            ("FARMERA_ORDERS__PRODUCTS_URL".to_owned(), self.endpoints.products.clone()),
-            ("FARMERA_ORDERS__PAYMENT_URL".to_owned(), self.endpoints.payment.clone()),
-            ("FARMERA_ORDERS__NOTIFICATION_URL".to_owned(), self.endpoints.notification.clone()),
+            ("FARMERA_ORDERS__PRODUCTS_URL".to_owned(), endpoints.products.clone()),
+            ("FARMERA_ORDERS__PAYMENT_URL".to_owned(), endpoints.payment.clone()),
+            ("FARMERA_ORDERS__NOTIFICATION_URL".to_owned(), endpoints.notification.clone()),
             ("FARMERA_NOTIFICATION__MAILBOX_DIR".to_owned(), mailbox),
             // Short, so that what is lost is asked for again within a run, and timers fire; but not so short that a slow
             // machine is asked again for what it has not had the time to do.
@@ -135,13 +132,14 @@ fn host_of(url: &str) -> &str {
     url.rsplit('@').next().and_then(|place| place.split('/').next()).unwrap_or_default()
 }
 
-async fn free_port(chance: &mut Chance) -> Result<u16, Failure> {
+/// Where one replica of one service may answer.
+async fn free_address(chance: &mut Chance) -> Result<String, Failure> {
     let own = u64::from(std::process::id());
     for _ in 0..PORT_TRIES {
         let offset = (chance.draw() ^ own.wrapping_mul(7_919)) % u64::from(PORTS.end - PORTS.start);
         let port = PORTS.start + u16::try_from(offset).unwrap_or(0);
         if TcpListener::bind(("127.0.0.1", port)).await.is_ok() {
-            return Ok(port);
+            return Ok(format!("http://127.0.0.1:{port}"));
         }
     }
     Err(Failure::Setup(format!("no free port was found from {} to {}", PORTS.start, PORTS.end)))

@@ -8,6 +8,7 @@ use std::fs::File;
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use chassis::clock::Uuids;
@@ -52,9 +53,9 @@ const CANCELLED: u64 = 40;
 /// What the client is told.
 #[derive(Args, Clone, Debug)]
 pub struct Arguments {
-    /// Where orders are placed.
-    #[arg(long)]
-    pub orders_url: String,
+    /// Where orders are placed, one or more times: replicas, asked by turns.
+    #[arg(long = "orders-url", required = true)]
+    pub orders_urls: Vec<String>,
     /// The products to choose from, one or more times.
     #[arg(long = "product", required = true)]
     pub products: Vec<Uuid>,
@@ -82,10 +83,12 @@ pub struct Arguments {
 pub async fn command(arguments: Arguments) -> Result<(), Failure> {
     let log = File::create(&arguments.log).map_err(|error| Failure::Failed(error.to_string()))?;
     let journal = Journal::start(log);
-    let channel = clients::channel(&arguments.orders_url)?;
-    let open = Open::start(OrdersQueryServiceClient::new(channel.clone()), arguments.open);
+    let channels: Vec<Channel> =
+        arguments.orders_urls.iter().map(|url| clients::channel(url)).collect::<Result<_, _>>()?;
+    let open = Open::start(channels.iter().cloned().map(OrdersQueryServiceClient::new).collect(), arguments.open);
     let client = Client {
-        orders: OrdersServiceClient::new(channel),
+        replicas: channels.into_iter().map(OrdersServiceClient::new).collect(),
+        turns: Arc::default(),
         open: open.accepted(),
         journal,
         products: arguments.products.into(),
@@ -155,13 +158,21 @@ impl Journal {
 
 #[derive(Clone)]
 struct Client {
-    orders: OrdersServiceClient<Channel>,
+    replicas: Arc<[OrdersServiceClient<Channel>]>,
+    turns: Arc<AtomicUsize>,
     open: mpsc::Sender<(Uuid, Place)>,
     journal: Journal,
     products: Arc<[Uuid]>,
 }
 
 impl Client {
+    /// The next replica: whoever asks again asks another one.
+    fn orders(&self) -> Result<OrdersServiceClient<Channel>, Status> {
+        let turn = self.turns.fetch_add(1, Ordering::Relaxed);
+        let replica = self.replicas.get(turn % self.replicas.len().max(1)).cloned();
+        replica.ok_or_else(|| Status::internal("there is no replica"))
+    }
+
     async fn one_order(self, mut chance: Chance, place: Place) {
         let (request, customer) = (Uuids.next_id(), Uuids.next_id());
         let wish = self.wish(request, customer, &mut chance);
@@ -222,7 +233,7 @@ impl Client {
     }
 
     async fn place(&self, wish: &pb::PlaceOrderRequest) -> Result<Uuid, Status> {
-        let placed = timeout(REQUEST_LIMIT, self.orders.clone().place_order(wish.clone())).await;
+        let placed = timeout(REQUEST_LIMIT, self.orders()?.place_order(wish.clone())).await;
         let answer = placed.unwrap_or_else(|_| Err(Status::deadline_exceeded("no answer in time")))?;
         let order = answer.into_inner().order.unwrap_or_default();
         order.id.parse().map_err(|_| Status::data_loss(format!("{:?} is no order", order.id)))
@@ -244,7 +255,8 @@ impl Client {
     async fn cancel(&self, order: Uuid, chance: &mut Chance) {
         sleep(Duration::from_millis(chance.below(400))).await;
         let ask = pb::CancelOrderRequest { order_id: order.to_string(), reason: "changed my mind".to_owned() };
-        let asked = timeout(REQUEST_LIMIT, self.orders.clone().cancel_order(ask)).await;
+        let asked = async { self.orders()?.cancel_order(ask).await };
+        let asked = timeout(REQUEST_LIMIT, asked).await;
         let code = match asked.unwrap_or_else(|_| Err(Status::deadline_exceeded("no answer in time"))) {
             Ok(_) => Code::Ok,
             Err(status) => status.code(),

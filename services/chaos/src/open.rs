@@ -30,12 +30,12 @@ pub struct Open {
 }
 
 impl Open {
-    /// `max` at a time; `orders` tells which have ended.
+    /// `max` at a time; `replicas` tell by turns which have ended.
     #[must_use]
-    pub fn start(orders: OrdersQueryServiceClient<Channel>, max: usize) -> Self {
+    pub fn start(replicas: Vec<OrdersQueryServiceClient<Channel>>, max: usize) -> Self {
         let (accepted, heard) = mpsc::channel(max.max(1));
         let mut watch = JoinSet::new();
-        watch.spawn(look(orders, heard));
+        watch.spawn(look(replicas, heard));
         Self { places: Arc::new(Semaphore::new(max)), accepted, _watch: watch }
     }
 
@@ -51,8 +51,9 @@ impl Open {
     }
 }
 
-async fn look(mut orders: OrdersQueryServiceClient<Channel>, mut heard: mpsc::Receiver<(Uuid, Place)>) {
+async fn look(replicas: Vec<OrdersQueryServiceClient<Channel>>, mut heard: mpsc::Receiver<(Uuid, Place)>) {
     let mut open = BTreeMap::new();
+    let mut turns = replicas.iter().cycle();
     let mut ticks = interval(LOOK_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -63,6 +64,7 @@ async fn look(mut orders: OrdersQueryServiceClient<Channel>, mut heard: mpsc::Re
             },
             _ = ticks.tick() => {
                 let ids: Vec<String> = open.keys().map(Uuid::to_string).collect();
+                let Some(mut orders) = turns.next().cloned() else { return };
                 for some in ids.chunks(IDS_PER_QUESTION) {
                     let question = pb::GetOrdersRequest { order_ids: some.to_vec() };
                     // A service that is being killed does not answer; the next look asks again.

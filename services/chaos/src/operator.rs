@@ -62,7 +62,7 @@ async fn farmera(ground: &Ground, program: &Path, arguments: &[&str]) -> Result<
     command.arg("farmera").args(arguments).stdin(Stdio::piped()).kill_on_drop(true).env_clear();
     command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
     for service in &SERVICES {
-        command.envs(ground.environment(service.name)?);
+        command.envs(ground.environment(service.name, 0)?);
     }
     let failed = |what: String| Failure::Failed(format!("farmera {}: {what}", arguments.join(" ")));
     let mut child =

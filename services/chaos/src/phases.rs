@@ -149,7 +149,7 @@ impl Stage {
             match invariants::Books::read(&self.clients).await {
                 Ok(_) => return Ok(()),
                 Err(failure) if Instant::now() > deadline => {
-                    let told = self.services.keepers().iter().map(|keeper| (keeper.service, keeper.tally()));
+                    let told = self.services.tallies().into_iter();
                     let told: Vec<String> = told.map(|(name, tally)| format!("{name}: {:?}", tally.unasked)).collect();
                     return Err(Failure::Unavailable(format!("{failure}; {}", told.join(", "))));
                 }
@@ -183,8 +183,9 @@ impl Stage {
         let log = self.ground.folder.join(format!("load-{phase}.ndjson"));
         let mut command = Command::new(&self.program);
         command
-            .args(["load", "--orders-url", &self.ground.endpoints.orders, "--log"])
+            .args(["load", "--log"])
             .arg(&log)
+            .args(self.ground.endpoints.iter().map(|replica| format!("--orders-url={}", replica.orders)))
             .args(["--orders", &pace.orders.to_string(), "--rate", &pace.rate.to_string()])
             .args(["--open", &pace.open.to_string(), "--seed", &self.seed.to_string()])
             .stdin(Stdio::piped())
@@ -239,7 +240,7 @@ impl Stage {
     }
 
     async fn look(&mut self, settled: &Judged) -> Result<Vec<Finding>, Failure> {
-        let tallies = self.services.keepers().iter().map(|keeper| (keeper.service, keeper.tally())).collect();
+        let tallies = self.services.tallies();
         let mut evidence = Evidence {
             ground: &self.ground,
             testimony: &self.testimony,

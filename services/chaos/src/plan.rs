@@ -5,10 +5,22 @@ use clap::Args;
 use crate::phases::Pace;
 use crate::weather::BrokerFaults;
 
+/// As in production: what one replica remembers, another has changed.
+const REPLICAS: usize = 2;
+const REPLICAS_MAX: usize = 8;
+
+fn parse_replicas(text: &str) -> Result<usize, String> {
+    let replicas = text.parse().ok().filter(|replicas| (1..=REPLICAS_MAX).contains(replicas));
+    replicas.ok_or_else(|| format!("expected a number from 1 to {REPLICAS_MAX}"))
+}
+
 /// Counts of a run. The default is the tier of `make chaos`; `--minute` is the one of `make test`.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "How much (of each, at least)")]
 pub struct Plan {
+    /// Replicas of every service.
+    #[arg(long, default_value_t = REPLICAS, value_parser = parse_replicas)]
+    pub replicas: usize,
     /// Orders placed.
     #[arg(long, default_value_t = 20_000, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
     pub orders: u64,
@@ -76,6 +88,7 @@ impl Plan {
     #[must_use]
     pub fn minute() -> Self {
         Self {
+            replicas: REPLICAS,
             orders: 400,
             rate: 40,
             open: 200,

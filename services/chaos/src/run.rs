@@ -11,7 +11,7 @@ use farmera::output::{self, Paint};
 use tokio::time::{Instant, sleep};
 
 use crate::chance::Chance;
-use crate::checks::Footprint;
+use crate::checks::{self, Footprint};
 use crate::ground::{Ground, blocking};
 use crate::operator;
 use crate::phases::{Judgement, Load, Pace, Stage};
@@ -150,7 +150,7 @@ pub async fn perform(arguments: &Arguments, plan: &Plan, seed: u64, folder: Path
         None => std::env::current_exe().map_err(|error| Failure::Setup(error.to_string()))?,
     };
     let mut chance = Chance::new(seed, "run");
-    let ground = Ground::start(&folder, &mut chance).await?;
+    let ground = Ground::start(&folder, &mut chance, plan.replicas).await?;
     let mut extra = Vec::new();
     if let Some(plant) = &arguments.plant {
         faults::Plant::named(plant)
@@ -197,7 +197,8 @@ impl Performance<'_> {
         stage.set_up().await?;
         let load = stage.load("warm-up", Pace { orders: WARM_UP_ORDERS, ..self.plan.steady() })?;
         self.over(load, stage).await?;
-        let judgement = stage.judge(None).await?;
+        let mut judgement = stage.judge(None).await?;
+        judgement.findings.push(checks::alarms(&stage.ground, &stage.services));
         stage.baseline = Footprint::now(&stage.ground, &stage.services).await?;
         self.judged("fair weather", &judgement, Vec::new());
         operator::remember(&stage.ground, &stage.program).await?;
@@ -294,8 +295,10 @@ impl Performance<'_> {
     /// Orders wait for payment; the broker forgets everything; payment comes back. How long until all have ended?
     async fn wipe_with_open_orders(&mut self, stage: &mut Stage) -> Result<(), Failure> {
         let wanted = self.plan.open_orders;
-        let payment = stage.services.keeper("payment")?.clone();
-        payment.hold().await;
+        let payment = stage.services.of("payment");
+        for keeper in &payment {
+            keeper.hold().await;
+        }
         let mut load = stage.load("scene", Pace { orders: wanted, rate: SCENE_RATE, open: wanted })?;
         self.over_soon(&mut load, wanted).await;
         let servers = std::sync::Arc::clone(&stage.ground.servers);
@@ -305,7 +308,9 @@ impl Performance<'_> {
             servers.start_nats().map_err(|error| Failure::Failed(error.to_string()))
         });
         wiped.await?;
-        payment.release().await;
+        for keeper in &payment {
+            keeper.release().await;
+        }
         let back = Instant::now();
         let judgement = stage.judge(Some(load)).await?;
         let took = judgement.orders_ended_after;

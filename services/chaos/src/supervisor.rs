@@ -29,7 +29,7 @@ const ORDER_LIMIT: Duration = Duration::from_secs(20);
 const POLL: Duration = Duration::from_millis(10);
 const SIGKILL: i32 = 9;
 
-/// What became of one service's processes.
+/// What became of the processes of one replica of a service.
 #[derive(Clone, Debug, Default)]
 pub struct Tally {
     /// Times it was started.
@@ -58,25 +58,30 @@ pub struct Supervisor {
     _tasks: JoinSet<()>,
 }
 
-/// The handle to one service's keeper.
+/// The handle to the keeper of one replica of a service.
 #[derive(Clone)]
 pub struct Keeper {
     /// Which service.
     pub service: &'static str,
+    /// Which replica of it: `orders`, `orders-2`.
+    pub name: String,
     orders: mpsc::Sender<Order>,
     tally: Arc<Mutex<Tally>>,
 }
 
 impl Supervisor {
-    /// Starts every service; `extra` is added to their environment.
+    /// Starts every replica of every service; `extra` is added to their environment.
     ///
     /// # Errors
     /// [`Failure::Setup`]: a log cannot be written.
     pub fn start(ground: &Ground, program: &Path, extra: &[(String, String)]) -> Result<Self, Failure> {
         let mut keepers = Vec::new();
         let mut tasks = JoinSet::new();
-        for service in &SERVICES {
-            let mut environment = ground.environment(service.name)?;
+        let all =
+            (0..ground.endpoints.len()).flat_map(|replica| SERVICES.iter().map(move |service| (service, replica)));
+        for (service, replica) in all {
+            let name = name_of(service.name, replica);
+            let mut environment = ground.environment(service.name, replica)?;
             environment.extend(extra.iter().cloned());
             let (sender, orders) = mpsc::channel(16);
             let tally = Arc::new(Mutex::new(Tally::default()));
@@ -84,31 +89,39 @@ impl Supervisor {
                 service: service.name,
                 program: program.to_owned(),
                 environment,
-                log: ground.folder.join(format!("{}.log", service.name)),
-                crash_log: ground.folder.join(format!("{}.crashes", service.name)),
+                log: ground.folder.join(format!("{name}.log")),
+                crash_log: ground.folder.join(format!("{name}.crashes")),
                 tally: Arc::clone(&tally),
                 orders,
             };
             tasks.spawn(life.keep());
-            keepers.push(Keeper { service: service.name, orders: sender, tally });
+            keepers.push(Keeper { service: service.name, name, orders: sender, tally });
         }
         Ok(Self { keepers, _tasks: tasks })
     }
 
-    /// The keepers, one per service.
+    /// The keepers, one per replica of a service.
     #[must_use]
     pub fn keepers(&self) -> &[Keeper] {
         &self.keepers
     }
 
-    /// The keeper of `service`.
-    ///
-    /// # Errors
-    /// [`Failure::Setup`]: there is none.
-    pub fn keeper(&self, service: &str) -> Result<&Keeper, Failure> {
-        let found = self.keepers.iter().find(|keeper| keeper.service == service);
-        found.ok_or_else(|| Failure::Setup(format!("there is no service {service}")))
+    /// The keepers of all replicas of `service`.
+    #[must_use]
+    pub fn of(&self, service: &str) -> Vec<Keeper> {
+        self.keepers.iter().filter(|keeper| keeper.service == service).cloned().collect()
     }
+
+    /// What became of each so far, by its name.
+    #[must_use]
+    pub fn tallies(&self) -> BTreeMap<String, Tally> {
+        self.keepers.iter().map(|keeper| (keeper.name.clone(), keeper.tally())).collect()
+    }
+}
+
+/// The first replica has the service's name.
+fn name_of(service: &str, replica: usize) -> String {
+    if replica == 0 { service.to_owned() } else { format!("{service}-{}", replica + 1) }
 }
 
 impl Keeper {
@@ -158,7 +171,7 @@ impl Keeper {
     }
 }
 
-/// One service, from process to process.
+/// One replica of a service, from process to process.
 struct Life {
     service: &'static str,
     program: PathBuf,

@@ -25,6 +25,19 @@ pub struct Endpoints {
     pub notification: String,
 }
 
+impl Endpoints {
+    /// Where a service answers; whatever is no other's is asked of orders.
+    #[must_use]
+    pub fn of(&self, service: &str) -> &str {
+        match service {
+            "products" => &self.products,
+            "payment" => &self.payment,
+            "notification" => &self.notification,
+            _ => &self.orders,
+        }
+    }
+}
+
 impl Default for Endpoints {
     fn default() -> Self {
         let local = |port: u16| format!("http://127.0.0.1:{port}");

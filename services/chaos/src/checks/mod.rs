@@ -1,5 +1,4 @@
-//! The invariants, judged from outside after quiet. The numbers are those of the design's list; I20 to I22 and I27 are
-//! about other things than faults.
+//! The invariants, judged from outside after quiet. [`INVARIANTS`] is the list.
 //!
 //! Three kinds of evidence: what the load client and the provider wrote down ([`Testimony`], the journal), the event stores as their owners read them,
 //! and the services' own answers ([`Books`]). SQL over events stands here, too: a witness must not read through the code
@@ -27,7 +26,35 @@ use crate::supervisor::Tally;
 use crate::witness::Testimony;
 
 pub use log::Prefix;
-pub use surroundings::Footprint;
+pub use surroundings::{Footprint, alarms};
+
+/// What must hold, whatever happens: its number, the claim, and what is read to judge it. I20 to I22 are of a service
+/// alone and judged by its own tests; a number is never given twice.
+pub const INVARIANTS: [(&str, &str, &str); 23] = [
+    ("I1", "money is conserved", "provider's journal, order events, answers"),
+    ("I2", "stock is conserved, at every moment", "answers, product events"),
+    ("I3", "one charge per completed order", "provider's journal, order events, answers"),
+    ("I4", "nothing ships without a charge", "products, payment events"),
+    ("I5", "accepted is stored", "load log, order events"),
+    ("I6", "refused is absent", "load log, order events"),
+    ("I7", "versions are dense, whoever must hear has heard", "all events"),
+    ("I8", "streams are in commit order", "all events"),
+    ("I9", "effects happen once", "products, payment events"),
+    ("I10", "what was written is still there, unchanged", "all events"),
+    ("I11", "read models say what the log says", "events, read models"),
+    ("I12", "sagas take legal paths, undo in reverse", "saga events"),
+    ("I13", "nothing follows an end", "saga events"),
+    ("I14", "what is undone is undone whole, once", "saga events"),
+    ("I15", "one writer per version", "all events"),
+    ("I16", "no action after its undoing", "products, payment events"),
+    ("I17", "one key, one order", "load log"),
+    ("I18", "timers fire in time, none is missing", "saga events, timers"),
+    ("I19", "the outbox is empty", "outboxes"),
+    ("I23", "every order has ended", "answers"),
+    ("I24", "nothing waits, nothing was parked", "JetStream, dead letters"),
+    ("I25", "files, connections, memory are as before", "/proc, Postgres"),
+    ("I26", "no transaction is left open", "Postgres, logs"),
+];
 
 /// What a check has found: how many things it looked at, and what is wrong.
 #[derive(Debug, Default)]
@@ -62,7 +89,7 @@ pub struct Evidence<'a> {
     /// What every service took before the first fault.
     pub baseline: &'a Footprint,
     /// What became of their processes.
-    pub tallies: &'a BTreeMap<&'static str, Tally>,
+    pub tallies: &'a BTreeMap<String, Tally>,
     /// One connection per service, as the owner of its database.
     pub databases: BTreeMap<&'static str, PgConnection>,
 }
@@ -96,38 +123,39 @@ fn unreadable(error: sqlx::Error) -> Failure {
 /// [`Failure`]: the evidence cannot be read.
 pub async fn judge(evidence: &mut Evidence<'_>) -> Result<Vec<Finding>, Failure> {
     let mut findings = Vec::new();
-    let mut add = |id, claim, reads, found: Found| {
+    let mut add = |wanted: &'static str, found: Found| {
+        let invariant = INVARIANTS.iter().find(|(id, ..)| *id == wanted);
+        let (id, claim, reads) = invariant.copied().unwrap_or((wanted, "an invariant without words", ""));
         findings.push(Finding { id, claim, reads, checked: found.checked, wrong: found.wrong });
     };
-    let book = "provider's journal, order events, answers";
     let money::Books { mut money, mut charges } = money::judge(evidence).await?;
     money.add(promises::verdict(evidence, "money is conserved"));
     charges.add(promises::verdict(evidence, "one charge per completed order"));
-    add("I1", "money is conserved", book, money);
-    add("I2", "stock is conserved, at every moment", "answers, product events", goods::stock(evidence).await?);
-    add("I3", "one charge per completed order", book, charges);
-    add("I4", "nothing ships without a charge", "products, payment events", goods::shipments(evidence).await?);
-    add("I5", "accepted is stored", "load log, order events", promises::accepted(evidence).await?);
-    add("I6", "refused is absent", "load log, order events", promises::refused(evidence).await?);
+    add("I1", money);
+    add("I2", goods::stock(evidence).await?);
+    add("I3", charges);
+    add("I4", goods::shipments(evidence).await?);
+    add("I5", promises::accepted(evidence).await?);
+    add("I6", promises::refused(evidence).await?);
     let mut heard = log::dense(evidence).await?;
     heard.add(heard::news(evidence).await?);
-    add("I7", "versions are dense, whoever must hear has heard", "all events", heard);
-    add("I8", "streams are in commit order", "all events", log::ordered(evidence).await?);
-    add("I9", "effects happen once", "products, payment events", goods::once(evidence).await?);
-    add("I10", "what was written is still there, unchanged", "all events", log::append_only(evidence).await?);
-    add("I11", "read models say what the log says", "events, read models", log::read_models(evidence).await?);
+    add("I7", heard);
+    add("I8", log::ordered(evidence).await?);
+    add("I9", goods::once(evidence).await?);
+    add("I10", log::append_only(evidence).await?);
+    add("I11", log::read_models(evidence).await?);
     let sagas = sagas::judge(evidence).await?;
-    add("I12", "sagas take legal paths, undo in reverse", "saga events", sagas.legal);
-    add("I13", "nothing follows an end", "saga events", sagas.terminal);
-    add("I14", "what is undone is undone whole, once", "saga events", sagas.compensated);
-    add("I15", "one writer per version", "all events", log::one_writer(evidence).await?);
-    add("I16", "no action after its undoing", "products, payment events", goods::barrier(evidence).await?);
-    add("I17", "one key, one order", "load log", promises::idempotent(evidence));
-    add("I18", "timers fire in time, none is missing", "saga events, timers", sagas.timers);
-    add("I19", "the outbox is empty", "outboxes", log::outbox(evidence).await?);
-    add("I23", "every order has ended", "answers", promises::verdict(evidence, "every order ended"));
-    add("I24", "nothing waits, nothing was parked", "JetStream, dead letters", surroundings::backlog(evidence).await?);
-    add("I25", "files, connections, memory are as before", "/proc, Postgres", surroundings::footprint(evidence).await?);
-    add("I26", "no transaction is left open", "Postgres, logs", surroundings::connections(evidence).await?);
+    add("I12", sagas.legal);
+    add("I13", sagas.terminal);
+    add("I14", sagas.compensated);
+    add("I15", log::one_writer(evidence).await?);
+    add("I16", goods::barrier(evidence).await?);
+    add("I17", promises::idempotent(evidence));
+    add("I18", sagas.timers);
+    add("I19", log::outbox(evidence).await?);
+    add("I23", promises::verdict(evidence, "every order ended"));
+    add("I24", surroundings::backlog(evidence).await?);
+    add("I25", surroundings::footprint(evidence).await?);
+    add("I26", surroundings::connections(evidence).await?);
     Ok(findings)
 }

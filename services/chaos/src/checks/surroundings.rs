@@ -9,6 +9,7 @@ use futures::TryStreamExt as _;
 
 use crate::checks::{Evidence, Found, unreadable};
 use crate::ground::Ground;
+use crate::report::Finding;
 use crate::supervisor::Supervisor;
 
 /// Files, memory and connections may be a tenth above the first look, and so much more: caches that fill, an answer that
@@ -20,8 +21,8 @@ const CONNECTIONS_SLACK: u64 = 12;
 /// What the services took at one moment.
 #[derive(Clone, Debug, Default)]
 pub struct Footprint {
-    /// Open files and resident memory in KiB, by service.
-    pub services: BTreeMap<&'static str, (u64, u64)>,
+    /// Open files and resident memory in KiB, by replica of a service.
+    pub services: BTreeMap<String, (u64, u64)>,
     /// Connections of clients to Postgres.
     pub connections: u64,
 }
@@ -32,13 +33,18 @@ impl Footprint {
     /// # Errors
     /// [`Failure::Unavailable`]: Postgres does not answer.
     pub async fn now(ground: &Ground, services: &Supervisor) -> Result<Self, Failure> {
-        let pids = services.keepers().iter().filter_map(|keeper| Some((keeper.service, keeper.tally().pid?)));
+        let pids = services.tallies().into_iter().filter_map(|(name, tally)| Some((name, tally.pid?)));
         let services = pids.map(|(service, pid)| (service, (files(pid), memory_kib(pid)))).collect();
         let mut database = crate::checks::databases(ground).await?;
         let connection = database.get_mut("orders").ok_or_else(|| Failure::Failed("no database".to_owned()))?;
         let connections = connections_now(connection).await?;
         Ok(Self { services, connections })
     }
+}
+
+/// Everything that a replica of a service has logged.
+fn log_of(ground: &Ground, name: &str) -> String {
+    fs::read_to_string(ground.folder.join(format!("{name}.log"))).unwrap_or_default()
 }
 
 fn files(pid: u32) -> u64 {
@@ -122,6 +128,21 @@ pub(super) async fn footprint(evidence: &mut Evidence<'_>) -> Result<Found, Fail
     Ok(found)
 }
 
+/// In fair weather nobody is woken: an ERROR means that a human is needed.
+#[must_use]
+pub fn alarms(ground: &Ground, services: &Supervisor) -> Finding {
+    let mut found = Found::default();
+    for keeper in services.keepers() {
+        found.checked += 1;
+        let log = log_of(ground, &keeper.name);
+        found
+            .wrong
+            .extend(log.lines().filter(|line| line.contains(" ERROR ")).map(|line| format!("{}: {line}", keeper.name)));
+    }
+    let (claim, reads) = ("no ERROR is logged in fair weather", "logs of the services");
+    Finding { id: "", claim, reads, checked: found.checked, wrong: found.wrong }
+}
+
 /// I26: no session sits in a transaction, and none was used after its transaction had failed.
 pub(super) async fn connections(evidence: &mut Evidence<'_>) -> Result<Found, Failure> {
     let query = "
@@ -136,12 +157,10 @@ pub(super) async fn connections(evidence: &mut Evidence<'_>) -> Result<Found, Fa
     if idle != 0 {
         found.wrong.push(format!("{idle} sessions are idle in a transaction"));
     }
-    for service in &SERVICES {
-        let log = evidence.ground.folder.join(format!("{}.log", service.name));
-        let text = fs::read_to_string(log).unwrap_or_default();
-        let poisoned = text.lines().filter(|line| line.contains("25P02")).count();
+    for name in evidence.tallies.keys() {
+        let poisoned = log_of(evidence.ground, name).lines().filter(|line| line.contains("25P02")).count();
         if poisoned != 0 {
-            found.wrong.push(format!("{} has used {poisoned} failed transactions", service.name));
+            found.wrong.push(format!("{name} has used {poisoned} failed transactions"));
         }
     }
     Ok(found)

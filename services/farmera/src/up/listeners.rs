@@ -33,7 +33,7 @@ impl Listeners {
         let mut endpoints = Endpoints::default();
         for service in &SERVICES {
             let listener = if options.free_ports {
-                let known = last.as_ref().map(|last| url_of(&last.endpoints, service.name));
+                let known = last.as_ref().map(|last| last.endpoints.of(service.name));
                 free(known).await?
             } else {
                 bind_service(env, service.name, service.default_port)
@@ -96,15 +96,6 @@ fn url(listener: &TcpListener) -> Result<String, Failure> {
     let address = listener.local_addr().map_err(|error| Failure::Setup(error.to_string()))?;
     let host = if address.ip().is_unspecified() { [127, 0, 0, 1].into() } else { address.ip() };
     Ok(format!("http://{}", SocketAddr::new(host, address.port())))
-}
-
-fn url_of<'a>(endpoints: &'a Endpoints, service: &str) -> &'a str {
-    match service {
-        "products" => &endpoints.products,
-        "payment" => &endpoints.payment,
-        "notification" => &endpoints.notification,
-        _ => &endpoints.orders,
-    }
 }
 
 fn url_slot<'a>(endpoints: &'a mut Endpoints, service: &str) -> &'a mut String {
