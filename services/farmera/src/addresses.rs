@@ -54,6 +54,9 @@ pub struct Addresses {
     pub endpoints: Endpoints,
     /// Its admin port, an address to append `/readyz` to.
     pub admin: String,
+    /// Further replicas of every service, if any.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub replicas: Vec<Replica>,
     /// Where it keeps its state.
     pub state: PathBuf,
     /// Where mails end that would be sent in production.
@@ -62,6 +65,15 @@ pub struct Addresses {
     pub postgres: Postgres,
     /// Its nats-server.
     pub nats: Nats,
+}
+
+/// One more replica of every service, in the process of a running `farmera up`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Replica {
+    /// Its gRPC servers.
+    pub endpoints: Endpoints,
+    /// Its admin port.
+    pub admin: String,
 }
 
 /// The Postgres of a running `farmera up`.

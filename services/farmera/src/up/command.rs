@@ -13,6 +13,9 @@ use crate::up::{Options, Stack};
 /// The last line that `farmera up` prints when everything is ready; programs that start it wait for its first word.
 pub const READY: &str = "ready";
 
+/// More in one process would only share what it has.
+const REPLICAS_MAX: usize = 8;
+
 /// What `farmera up` is told.
 #[derive(Args, Debug)]
 pub struct Arguments {
@@ -22,6 +25,9 @@ pub struct Arguments {
     /// Take free ports instead of 50051, 50052, 50054, 50055 and 9600.
     #[arg(long)]
     free_ports: bool,
+    /// Run every service so many times, as a cluster would: what one replica remembers, another has changed.
+    #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = replicas)]
+    replicas: usize,
     /// Where to keep data, logs and addresses (default: .farmera/up in the project).
     #[arg(long, value_name = "DIR")]
     state: Option<PathBuf>,
@@ -45,6 +51,7 @@ pub async fn command(arguments: Arguments) -> Result<(), Failure> {
         fresh: arguments.fresh,
         temporary: arguments.temporary,
         free_ports: arguments.free_ports,
+        replicas: arguments.replicas,
         progress: report,
         ..Options::new(state)
     };
@@ -74,6 +81,11 @@ pub async fn command(arguments: Arguments) -> Result<(), Failure> {
     Ok(())
 }
 
+fn replicas(text: &str) -> Result<usize, String> {
+    let replicas = text.parse().ok().filter(|replicas| (1..=REPLICAS_MAX).contains(replicas));
+    replicas.ok_or_else(|| format!("expected a number from 1 to {REPLICAS_MAX}"))
+}
+
 fn report(what: &str, elapsed: Duration) {
     output::line(format!("  {:>6.2} s  {what}", elapsed.as_secs_f64()));
 }
@@ -99,6 +111,14 @@ fn print_addresses(addresses: &Addresses, paint: Paint) {
     table.add_row(["NATS", &addresses.nats.url]);
     table.add_row(["mails", &addresses.mailbox.display().to_string()]);
     table.add_row(["state, logs", &addresses.state.display().to_string()]);
+    for (number, replica) in (2..).zip(&addresses.replicas) {
+        let of = |what: &str| format!("{what}, replica {number}");
+        table.add_row([of("products").as_str(), &replica.endpoints.products]);
+        table.add_row([of("orders").as_str(), &replica.endpoints.orders]);
+        table.add_row([of("payment").as_str(), &replica.endpoints.payment]);
+        table.add_row([of("notification").as_str(), &replica.endpoints.notification]);
+        table.add_row([of("admin").as_str(), &format!("{}/readyz", replica.admin)]);
+    }
     output::line("");
     output::table(&table);
     let farmera = std::env::args().next().unwrap_or_else(|| "farmera".to_owned());

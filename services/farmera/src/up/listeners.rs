@@ -52,6 +52,20 @@ impl Listeners {
         let admin_url = url(&admin)?;
         Ok(Self { services, admin, endpoints, admin_url })
     }
+
+    /// The ports of one more replica: free ones.
+    pub(super) async fn bind_replica() -> Result<Self, Failure> {
+        let mut services = Vec::new();
+        let mut endpoints = Endpoints::default();
+        for service in &SERVICES {
+            let listener = free(None).await?;
+            *url_slot(&mut endpoints, service.name) = url(&listener)?;
+            services.push((service.name, listener));
+        }
+        let admin = free(None).await?;
+        let admin_url = url(&admin)?;
+        Ok(Self { services, admin, endpoints, admin_url })
+    }
 }
 
 async fn bind_service(env: &Env, name: &str, default_port: u16) -> Result<TcpListener, Failure> {

@@ -9,11 +9,13 @@ use std::time::{Duration, Instant};
 
 use chassis::config::Env;
 use farmera_local::Servers;
+use futures::future::{join_all, select_all, try_join_all};
 
 use crate::addresses::{self, Addresses, Endpoints, Starting};
 use crate::clients::Clients;
 use crate::failure::Failure;
 use crate::host::{self, Host};
+use crate::services::SERVICES;
 use crate::up::listeners::Listeners;
 use crate::{catalogue, run};
 
@@ -37,6 +39,9 @@ pub struct Options {
     pub free_ports: bool,
     /// Put the catalogue in.
     pub catalogue: bool,
+    /// How often every service runs, at least once. All replicas are in this process; those beyond the first take free
+    /// ports, and each asks the others' replica of its own number.
+    pub replicas: usize,
     /// Variables for the services, beyond the process's environment.
     pub variables: Vec<(String, String)>,
     /// Told of every step that is done.
@@ -53,6 +58,7 @@ impl Options {
             temporary: false,
             free_ports: false,
             catalogue: true,
+            replicas: 1,
             variables: Vec::new(),
             progress: |_, _| (),
         }
@@ -71,7 +77,10 @@ pub struct Stack {
     pub addresses: Addresses,
     /// Clients of it.
     pub clients: Clients,
-    host: Host,
+    /// Clients of each further replica.
+    pub others: Vec<Clients>,
+    /// One per replica.
+    hosts: Vec<Host>,
     servers: Servers,
 }
 
@@ -83,6 +92,10 @@ impl Stack {
     pub async fn start(options: Options) -> Result<Self, Failure> {
         let env = ground::environment(&options.variables);
         let listeners = Listeners::bind(&options, &env).await?;
+        let mut further = Vec::new();
+        for _ in 1..options.replicas {
+            further.push(Listeners::bind_replica().await?);
+        }
         let starting = Starting {
             pid: std::process::id(),
             endpoints: listeners.endpoints.clone(),
@@ -94,18 +107,27 @@ impl Stack {
         let (servers, postgres) = timed(progress, ground::start(&options)).await?;
         let () = timed(progress, ground::migrate(&servers)).await?;
         ground::save_surroundings(&servers)?;
-        let env = ground::configure(env, &servers, &listeners)?;
         let addresses = Addresses {
             pid: std::process::id(),
             endpoints: listeners.endpoints.clone(),
             admin: listeners.admin_url.clone(),
+            replicas: further
+                .iter()
+                .map(|replica| addresses::Replica {
+                    endpoints: replica.endpoints.clone(),
+                    admin: replica.admin_url.clone(),
+                })
+                .collect(),
             state: servers.root().to_path_buf(),
             mailbox: ground::mailbox(&servers),
             postgres,
             nats: addresses::Nats { pid: servers.nats_pid(), url: servers.nats_url() },
         };
         let clients = Clients::connect(addresses.endpoints.clone())?;
-        let mut stack = Self { addresses, clients, host: Host::new(), servers };
+        let others = further.iter().map(|replica| Clients::connect(replica.endpoints.clone()));
+        let others = others.collect::<Result<_, _>>()?;
+        let mut stack = Self { addresses, clients, others, hosts: Vec::new(), servers };
+        let listeners = std::iter::once(listeners).chain(further).collect();
         match stack.start_services(&options, &env, listeners).await {
             Ok(()) => Ok(stack),
             Err(failure) => {
@@ -115,15 +137,20 @@ impl Stack {
         }
     }
 
-    async fn start_services(&mut self, options: &Options, env: &Env, listeners: Listeners) -> Result<(), Failure> {
+    async fn start_services(&mut self, options: &Options, env: &Env, replicas: Vec<Listeners>) -> Result<(), Failure> {
         let started = async {
-            self.host.serve_admin(listeners.admin, host::metrics()?);
-            let count = listeners.services.len();
-            for (name, listener) in listeners.services {
-                self.host.start(run::configure(name, env)?, listener);
+            for listeners in replicas {
+                let env = ground::configure(env.clone(), &self.servers, &listeners)?;
+                let mut host = Host::new();
+                host.serve_admin(listeners.admin, host::metrics()?);
+                for (name, listener) in listeners.services {
+                    host.start(run::configure(name, &env)?, listener);
+                }
+                self.hosts.push(host);
             }
-            self.host.ready(READY_LIMIT).await?;
-            Ok(((), format!("{count} services ready")))
+            try_join_all(self.hosts.iter_mut().map(|host| host.ready(READY_LIMIT))).await?;
+            let each = if self.hosts.len() > 1 { format!(", each {} times", self.hosts.len()) } else { String::new() };
+            Ok(((), format!("{} services ready{each}", SERVICES.len())))
         };
         timed(options.progress, started).await?;
         if options.catalogue {
@@ -161,15 +188,16 @@ impl Stack {
 
     /// Waits until a service ends by itself; says why. Safe to drop and call again.
     pub async fn first_to_end(&mut self) -> Failure {
-        self.host.first_to_end().await
+        let ending = self.hosts.iter_mut().map(|host| Box::pin(host.first_to_end()));
+        select_all(ending).await.0
     }
 
     /// Drains the services, then stops the servers. False when work had to be cut off.
     pub async fn stop(self) -> bool {
-        let Self { addresses, host, servers, clients } = self;
-        drop(clients);
+        let Self { addresses, hosts, servers, clients, others } = self;
+        drop((clients, others));
         Addresses::remove(&addresses.state);
-        let drained = host.stop().await;
+        let drained = join_all(hosts.into_iter().map(Host::stop)).await.into_iter().all(|drained| drained);
         let stopped = tokio::task::spawn_blocking(move || servers.stop()).await;
         drained && stopped.is_ok()
     }

@@ -23,6 +23,9 @@ use tonic::Status;
 /// An order that has not ended by then never will.
 pub const END_LIMIT: Duration = Duration::from_secs(60);
 
+/// As in production: what one replica remembers, another has changed.
+const REPLICAS: usize = 2;
+
 /// Everything, running, for one test.
 pub async fn stack() -> Stack {
     stack_with(&[]).await
@@ -35,6 +38,7 @@ pub async fn stack_with(variables: &[(&str, &str)]) -> Stack {
     let state = farmera_local::project_root().join(format!(".farmera/system-{}-{number}", std::process::id()));
     chassis::telemetry::init_logs("warn");
     let mut options = Options::throwaway(state);
+    options.replicas = REPLICAS;
     options.variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     Stack::start(options).await.unwrap()
 }
