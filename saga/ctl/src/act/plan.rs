@@ -238,7 +238,7 @@ mod tests {
     #[test]
     fn a_plan_says_what_would_happen_and_how_to_make_it_happen() {
         let expected = "\
-PLAN 7f3c1e001122   37 sagas, exposure 5120.00 EUR, expires in 10m00s
+PLAN 7f3c1e001122   37 sagas, exposure money 5120.00 EUR, expires in 10m00s
     35  StepRetried refund-payment, StepRequested refund-payment (such as s1)
         sends RefundPayment (payment)
      2  refused: the saga is over (such as s2)

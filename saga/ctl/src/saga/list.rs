@@ -188,7 +188,7 @@ mod tests {
             groups: vec![group("RUNNING", 2), group("PARKED", 1)],
             oldest_open_time: None,
         };
-        let expected = "3 of 3 (1 parked, exposure 265.00 EUR). Next: sagactl saga explain ID";
+        let expected = "3 of 3 (1 parked, exposure money 265.00 EUR). Next: sagactl saga explain ID";
         assert_eq!(footer(3, &counted, true), expected);
     }
 }

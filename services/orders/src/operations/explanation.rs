@@ -7,9 +7,9 @@ use saga::{Definition, Status, Until, pending};
 use uuid::Uuid;
 
 use super::act::{Act, Effect, Mandate, Rules};
-use super::history::{History, lane_of};
+use super::history::{Event, History, lane_of};
 use super::steps::{Times, Usuals, usual};
-use crate::sagas::{OrderProcess, participant};
+use crate::sagas::{AUTHORIZE_PAYMENT, OrderProcess, RESERVE_INVENTORY, participant};
 
 /// What a saga waits for, and since when.
 #[must_use]
@@ -97,14 +97,15 @@ fn in_words(act: &Act, requests: &[String], repeated: u32, state: pb::saga::Stat
     format!("{words}; then {state}")
 }
 
-/// What a saga holds, for people.
+/// What a saga holds, for people. What was asked for and is not answered is believed, and may not be held at all.
 #[must_use]
 pub fn holdings(history: &History) -> Vec<String> {
     let exposure = history.exposure();
     let money = |minor: i64| amount(minor, &exposure.currency_code);
     let mut told = Vec::new();
     if exposure.authorized_minor_units != 0 {
-        told.push(format!("payment: {} authorized", money(exposure.authorized_minor_units)));
+        let believed = believed(history, AUTHORIZE_PAYMENT);
+        told.push(format!("payment: {} authorized{believed}", money(exposure.authorized_minor_units)));
     }
     if exposure.captured_minor_units != 0 {
         told.push(format!("payment: {} captured", money(exposure.captured_minor_units)));
@@ -112,9 +113,16 @@ pub fn holdings(history: &History) -> Vec<String> {
     if exposure.reserved_units != 0 {
         let (units, value) = (exposure.reserved_units, money(exposure.reserved_minor_units));
         let unit = if units == 1 { "unit" } else { "units" };
-        told.push(format!("products: {units} {unit} reserved, worth {value}"));
+        let believed = believed(history, RESERVE_INVENTORY);
+        told.push(format!("products: {units} {unit} reserved, worth {value}{believed}"));
     }
     told
+}
+
+/// What is added to what `step` holds, while nobody has said that it does.
+fn believed(history: &History, step: &str) -> &'static str {
+    let is_done = |event: &Event| matches!(event, Event::StepSucceeded { step: done, .. } if *done == *step);
+    if history.events.iter().any(is_done) { "" } else { " (asked for, not confirmed)" }
 }
 
 fn amount(minor_units: i64, currency: &str) -> String {

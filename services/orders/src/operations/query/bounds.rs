@@ -34,7 +34,7 @@ pub struct Bounds {
     pub currencies: Option<BTreeSet<String>>,
     /// What their orders come to, minor units.
     pub amount: Range,
-    /// What they hold, minor units.
+    /// What they hold, minor units: money or goods, whichever is more.
     pub exposure: Range,
     /// A part of the text of their last errors, in lower case (ASCII letters alone have another case).
     pub error_part: Option<String>,

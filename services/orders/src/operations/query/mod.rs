@@ -117,7 +117,7 @@ pub struct Subject<'a> {
     pub updated_at: DateTime<Utc>,
     /// What the order comes to, minor units.
     pub amount: i64,
-    /// What it holds, minor units.
+    /// What it holds, minor units: money or goods, whichever is more.
     pub exposure: i64,
     /// Of this currency.
     pub currency: &'a str,

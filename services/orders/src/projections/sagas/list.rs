@@ -90,7 +90,7 @@ impl Row {
             started_at: self.started_at,
             updated_at: self.updated_at,
             amount: self.amount,
-            exposure: self.authorized.saturating_add(self.captured).saturating_add(self.reserved),
+            exposure: self.authorized.saturating_add(self.captured).max(self.reserved),
             currency: &self.currency,
         }
     }
