@@ -125,6 +125,14 @@ async fn whoever_comes_to_a_hold_waits_until_it_is_released() {
     }
     let waited = ground.sagactl(&["saga", "wait", &saga, "--within", "1s"]).await;
     assert_eq!(waited.code, 7, "{waited:?}");
+    let why = ground.well(&["saga", "explain", &saga]).await;
+    let told = [
+        "held at payment by operator:",
+        ": the card processor is away; released by itself in 1h59m",
+        "sagactl hold release payment --reason WHY --plan",
+        "waits for the end of the hold of payment",
+    ];
+    assert!(told.iter().all(|part| why.contains(part)), "{why}");
     let pace = ["--canary", "1", "--rate", "50/s"];
     let release = [&["hold", "release", "payment", "--reason", "it is back", "--plan"][..], &pace].concat();
     let hash = ground.json(&release).await["hash"].as_str().unwrap().to_owned();

@@ -76,6 +76,9 @@ pub fn lines(answer: &pb::ExplainSagaResponse, out: &Out) -> Vec<String> {
 
 fn waits(waiting: &pb::Waiting, now: DateTime<Utc>) -> String {
     let step = step_name(&waiting.step, waiting.lane());
+    if let Some(held) = &waiting.held_by {
+        return held_back(&step, held, now);
+    }
     let tries = match (waiting.attempt, waiting.attempts_max) {
         (0, _) => String::new(),
         (attempt, 0) => format!(", try {attempt}"),
@@ -88,6 +91,21 @@ fn waits(waiting: &pb::Waiting, now: DateTime<Utc>) -> String {
         None => "; next timer: none".to_owned(),
     };
     format!("{step}: {} owes the answer for {since}{tries}{due}", harmless(&waiting.participant))
+}
+
+/// Who holds it, why, since when, until when, and how it is released.
+fn held_back(step: &str, held: &pb::HeldBy, now: DateTime<Utc>) -> String {
+    let (target, actor, reason) = (harmless(&held.target), harmless(&held.actor), harmless(&held.reason));
+    let since = age(time(held.since.as_ref()), now);
+    let until = match (held.releasing, time(held.until.as_ref())) {
+        (true, _) => "; it is being released, and lets it go in its turn".to_owned(),
+        (false, Some(until)) => {
+            format!("; released by itself in {}", length((until - now).to_std().unwrap_or_default()))
+        }
+        (false, None) => "; nothing releases it by itself".to_owned(),
+    };
+    let release = harmless(&held.release);
+    format!("{step}: held at {target} by {actor} for {since}: {reason}{until}\nRelease {release}")
 }
 
 fn usually(usual: &pb::Usual, waiting: &pb::Waiting, now: DateTime<Utc>) -> String {
@@ -134,6 +152,35 @@ mod tests {
     use super::*;
     use crate::output::Format;
     use crate::output::paint::Paint;
+
+    #[test]
+    fn a_step_that_is_held_back_names_who_why_until_when_and_the_command() {
+        let second = |seconds| Some(pbjson_types::Timestamp { seconds, nanos: 0 });
+        let held = pb::HeldBy {
+            target: "payment".to_owned(),
+            actor: "operator:ana".to_owned(),
+            reason: "INC-204".to_owned(),
+            since: second(0),
+            until: second(7_200),
+            releasing: false,
+            release: "sagactl hold release payment --reason WHY --plan".to_owned(),
+        };
+        let waiting = |held: pb::HeldBy| pb::Waiting {
+            step: "authorize-payment".to_owned(),
+            participant: "hold".to_owned(),
+            held_by: Some(held),
+            ..pb::Waiting::default()
+        };
+        let now = DateTime::from_timestamp(600, 0).unwrap();
+        let expected = "\
+authorize-payment: held at payment by operator:ana for 10m: INC-204; released by itself in 1h50m
+Release sagactl hold release payment --reason WHY --plan";
+        assert_eq!(waits(&waiting(held.clone()), now), expected);
+        let open = waits(&waiting(pb::HeldBy { until: None, ..held.clone() }), now);
+        assert!(open.contains("INC-204; nothing releases it by itself"), "{open}");
+        let releasing = waits(&waiting(pb::HeldBy { releasing: true, ..held }), now);
+        assert!(releasing.contains("it is being released"), "{releasing}");
+    }
 
     #[test]
     fn an_explanation_names_the_debtor_the_holdings_and_every_act() {

@@ -136,7 +136,7 @@ impl SagaQueryService for Sagas {
         };
         let holds = self.holds.holds();
         let rules = Rules { library: &self.library, holds: &holds };
-        let waiting = explanation::waiting(&history, definition, &usuals);
+        let waiting = explanation::waiting(&history, definition, &usuals, &holds);
         let lines = history.saga.input().map(lines).unwrap_or_default();
         let (alike, dead_letters) = tokio::try_join!(self.alike(saga_id, now), self.list.letters_in(&lines))?;
         Ok(Response::new(pb::ExplainSagaResponse {

@@ -3,7 +3,8 @@
 use chrono::{DateTime, Utc};
 use eventstore::Actor;
 use farmera_proto::saga::v1 as pb;
-use saga::{Definition, Status, Until, pending};
+use saga::hold::{Hold, HoldPhase};
+use saga::{Definition, Holds, Status, StepName, Until, pending};
 use uuid::Uuid;
 
 use super::act::{Act, Effect, Mandate, Rules};
@@ -13,7 +14,12 @@ use crate::sagas::{AUTHORIZE_PAYMENT, OrderProcess, RESERVE_INVENTORY, participa
 
 /// What a saga waits for, and since when.
 #[must_use]
-pub fn waiting(history: &History, definition: &Definition<OrderProcess>, usuals: &Usuals) -> Vec<pb::Waiting> {
+pub fn waiting(
+    history: &History,
+    definition: &Definition<OrderProcess>,
+    usuals: &Usuals,
+    holds: &Holds,
+) -> Vec<pb::Waiting> {
     let times = Times::of(history);
     let wanted = pending(&history.saga).wanted;
     let told = wanted.into_iter().map(|wanted| {
@@ -34,9 +40,35 @@ pub fn waiting(history: &History, definition: &Definition<OrderProcess>, usuals:
             due_time: due.map(Into::into),
             last_error: times.error(name),
             usual: usual(usuals, name, wanted.lane),
+            held_by: (wanted.until == Until::Release).then(|| held_by(history, &wanted.step, holds)).flatten(),
         }
     });
     told.collect()
+}
+
+/// Who holds a step, why, since when and until when: as the saga was told when it came to the hold, and as the hold is now.
+fn held_by(history: &History, name: &StepName, holds: &Holds) -> Option<pb::HeldBy> {
+    let told = history.events.iter().rev().find_map(|event| {
+        let Event::StepHeld { step, hold, actor, reason, at, .. } = event else { return None };
+        (step == name).then_some((hold, actor, reason, *at))
+    });
+    let (target, actor, reason, since) = told?;
+    let now = holds.get(target);
+    let until = now.and_then(|hold| match &hold.phase {
+        HoldPhase::Standing { until } => *until,
+        HoldPhase::Releasing { .. } => None,
+    });
+    let by_hand = now.map(|hold| (&hold.by_hand.actor, &hold.by_hand.reason));
+    let (actor, reason) = by_hand.unwrap_or((actor, reason));
+    Some(pb::HeldBy {
+        target: target.to_string(),
+        actor: actor.as_str().to_owned(),
+        reason: reason.clone(),
+        since: Some(since.into()),
+        until: until.map(Into::into),
+        releasing: now.is_some_and(Hold::is_releasing),
+        release: format!("sagactl hold release {target} --reason WHY --plan"),
+    })
 }
 
 /// Every act with what it would do now; refused ones say why.
@@ -151,8 +183,11 @@ pub fn summary(history: &History, waiting: &[pb::Waiting]) -> String {
         Status::Running | Status::Compensating => match waiting {
             [] => "it is about to go on".to_owned(),
             waiting => {
-                let each = waiting.iter().map(|one| {
-                    format!("{} for {} (try {} of {})", one.participant, one.step, one.attempt, one.attempts_max)
+                let each = waiting.iter().map(|one| match &one.held_by {
+                    Some(held) => format!("the end of the hold of {} for {}", held.target, one.step),
+                    None => {
+                        format!("{} for {} (try {} of {})", one.participant, one.step, one.attempt, one.attempts_max)
+                    }
                 });
                 format!("waits for {}{because}", each.collect::<Vec<_>>().join(" and "))
             }

@@ -156,12 +156,6 @@ impl Holdings {
         let moves = events.iter().fold(Moves::default(), |before, event| Moves::of(event).after(before));
         Self::of(moves, total, units)
     }
-
-    /// All of it, minor units.
-    #[must_use]
-    pub fn sum(self) -> i64 {
-        self.authorized.saturating_add(self.captured).saturating_add(self.reserved)
-    }
 }
 
 /// Who takes a step: the service that is asked. Empty for a step that nobody is asked for.
