@@ -75,3 +75,26 @@ async fn what_an_abandoned_saga_owes_is_listed_by_saga_and_in_sum_until_it_is_se
         assert_eq!(debts::all(&market.pool).await.unwrap(), []);
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn money_that_was_authorized_after_a_decline_is_voided_by_a_planned_act() {
+    let desk = Desk::open(100).await;
+    let _process = desk.process();
+    let market = &desk.market;
+    let saga_id = desk.placed(1).await[0];
+    market.rejected(saga_id, AUTHORIZE_PAYMENT, "CARD_DECLINED").await;
+    market.undone(saga_id, RESERVE_INVENTORY).await;
+    // The true answer comes when it is all over: the money is held.
+    market.done(saga_id, AUTHORIZE_PAYMENT).await;
+    let plan = acted(&desk, Kind::Retry, saga_id, AUTHORIZE_PAYMENT).await;
+    assert_eq!(plan.groups[0].requests, ["VoidPayment (payment)"]);
+    market.undone(saga_id, AUTHORIZE_PAYMENT).await;
+    let told: Vec<_> = desk.history(saga_id).await.into_iter().map(|(kind, ..)| kind).collect();
+    let end = ["SagaCompensated", "StepRetried", "CompensationRequested", "CompensationSucceeded"];
+    assert!(told.ends_with(&end.map(str::to_owned)), "{told:?}");
+    for batch in [1, 100] {
+        market.project(batch).await;
+        assert_eq!(counted(market).await, (1, 0, 0), "in batches of {batch}");
+        assert_eq!(rows(market, "state = COMPENSATED").await.len(), 1, "in batches of {batch}");
+    }
+}

@@ -15,6 +15,11 @@ use super::ledgers::{HeldGoods, HeldPayment};
 use crate::handler::{cancel_saga_id, place_saga_id};
 use crate::operations::query::States;
 use crate::projections::rows;
+use crate::sagas::{AUTHORIZE_PAYMENT, RESERVE_INVENTORY};
+
+/// The numbers of `Saga.State` of sagas that are over and have undone what they did, or not.
+const COMPENSATED: i16 = 5;
+const ABANDONED: i16 = 6;
 
 /// An order and its sagas, as the read models show them.
 #[derive(Clone, Debug, PartialEq)]
@@ -33,6 +38,15 @@ pub(super) struct Place {
 impl Place {
     fn is_under_way(&self) -> bool {
         self.place.into_iter().chain(self.cancel).any(|state| States::OPEN.has(state))
+    }
+
+    /// The planned act that has a step of the saga that makes the order happen undone, now that it is over: a participant
+    /// did what the saga was told it had not done. `None` where nothing can be undone any more.
+    fn undo(&self, step: &str) -> Option<String> {
+        let saga = place_saga_id(self.order_id);
+        let undone = States::one(COMPENSATED).or(States::one(ABANDONED));
+        let may = self.cancel.is_none() && self.place.is_some_and(|state| undone.has(state));
+        may.then(|| format!("sagactl saga retry {saga} --step {step} --reason WHY --plan"))
     }
 
     /// The saga that had the last word.
@@ -136,7 +150,10 @@ pub(super) fn judge_payment(payment: &HeldPayment, known: &Known, before: DateTi
     match (captured, place.state) {
         (true, OrderState::Completed) => None,
         (true, _) => Some(orphan("CAPTURED_WITHOUT_COMPLETED_ORDER", Some(place), detail, by_hand("refund"))),
-        (false, _) => Some(orphan("PAYMENT_HELD_AFTER_END", Some(place), detail, by_hand("void"))),
+        (false, _) => {
+            let proposal = place.undo(AUTHORIZE_PAYMENT).unwrap_or_else(|| by_hand("void"));
+            Some(orphan("PAYMENT_HELD_AFTER_END", Some(place), detail, proposal))
+        }
     }
 }
 
@@ -168,7 +185,9 @@ pub(super) fn judge_reservation(goods: &HeldGoods, known: &Known, before: DateTi
         }),
         since: goods.since.map(Into::into),
         detail,
-        proposal: format!("no saga can do it: add {} units back to the stock of its products, by hand", goods.units),
+        proposal: place.and_then(|place| place.undo(RESERVE_INVENTORY)).unwrap_or_else(|| {
+            format!("no saga can do it: add {} units back to the stock of its products, by hand", goods.units)
+        }),
     })
 }
 
@@ -252,6 +271,20 @@ mod tests {
         let held =
             kind(judge_payment(&paid(PaymentState::Authorized), &known(OrderState::Failed, Some(5), None), before));
         assert_eq!(held.as_deref(), Some("PAYMENT_HELD_AFTER_END"));
+    }
+
+    #[test]
+    fn what_a_saga_that_was_undone_left_behind_has_a_planned_act() {
+        let failed = known(OrderState::Failed, Some(5), None);
+        let undo =
+            |step: &str| format!("sagactl saga retry {} --step {step} --reason WHY --plan", place_saga_id(ORDER));
+        let money = judge_payment(&paid(PaymentState::Authorized), &failed, at(100)).unwrap();
+        assert_eq!(money.proposal, undo("authorize-payment"));
+        let goods = HeldGoods { id: "r".to_owned(), order_id: ORDER, units: 2, since: Some(at(10)) };
+        assert_eq!(judge_reservation(&goods, &failed, at(100)).unwrap().proposal, undo("reserve-inventory"));
+        let completed = known(OrderState::Completed, Some(4), None);
+        let kept = judge_payment(&paid(PaymentState::Authorized), &completed, at(100)).unwrap();
+        assert!(kept.proposal.contains("by hand"), "{}", kept.proposal);
     }
 
     #[test]
