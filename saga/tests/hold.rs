@@ -250,7 +250,26 @@ fn a_release_stops_by_itself_when_as_many_fail_as_are_allowed() {
     board.advance(&[], 0..9);
     let judged = [(0, Judgement::Failed), (1, Judgement::Failed), (2, Judgement::Failed)];
     assert_eq!(board.advance(&judged, 2..9), ["ReleasedSagasJudged", "HoldReleaseStopped"]);
-    assert_eq!(board.hold().phase, HoldPhase::Standing { until: None }, "and does not begin anew by itself");
+    let HoldPhase::Standing { until, stopped: Some(stopped) } = &board.hold().phase else {
+        panic!("it stands, and says why: {:?}", board.hold());
+    };
+    assert_eq!(*until, Some(DAWN + TimeDelta::hours(1)), "what was said when it was placed holds on");
+    assert_eq!((stopped.let_go, stopped.worked, stopped.failed), (2, 0, 2));
+    assert_eq!(stopped.by_hand.as_ref().map(|by| by.reason.as_str()), Some("up again"));
+    board.now += TimeDelta::hours(1);
+    assert_eq!(board.say(HoldInput::Wake), ["HoldReleaseStarted"]);
+}
+
+#[test]
+fn a_release_at_the_end_of_a_holds_time_that_stops_does_not_begin_anew_by_itself() {
+    let mut board = Board::held(Some(TimeDelta::hours(1)), PLAN);
+    board.now += TimeDelta::hours(1);
+    board.say(HoldInput::Wake);
+    board.advance(&[], 0..9);
+    board.advance(&[(0, Judgement::Failed), (1, Judgement::Failed)], 2..9);
+    assert_eq!(board.hold().until(), None);
+    board.now += TimeDelta::hours(9);
+    assert_eq!(board.say(HoldInput::Wake), Vec::<&str>::new());
 }
 
 #[test]

@@ -12,7 +12,7 @@ use crate::act::{self, PlainCourse, Wanted, parse_rate};
 use crate::failure::Failure;
 use crate::output::paint::Tone;
 use crate::output::table::{Cell, Column};
-use crate::output::words::{age, grouped, length, or_dash, parse_length, time, timestamp};
+use crate::output::words::{age, grouped, harmless, length, or_dash, parse_length, time, timestamp};
 use crate::output::{Listed, tell};
 use crate::saga::moment::{Moment, parse_moment};
 use crate::session::Session;
@@ -113,7 +113,11 @@ impl Listed for Hold {
             || "released".to_owned(),
             |until| format!("in {}", length((until - now).to_std().unwrap_or_default())),
         );
-        let state = if self.releasing { ("RELEASING", Tone::Good) } else { ("HELD", Tone::Uneasy) };
+        let state = match (self.releasing, self.stopped.is_empty()) {
+            (true, _) => ("RELEASING", Tone::Good),
+            (false, true) => ("HELD", Tone::Uneasy),
+            (false, false) => ("HELD (release stopped)", Tone::Bad),
+        };
         vec![
             self.target.as_str().into(),
             Cell::toned(state.0, state.1),
@@ -146,6 +150,12 @@ async fn list(session: &mut Session) -> Result<(), Failure> {
     let answer = server.ask(server.machinery().list_holds(pb::ListHoldsRequest {})).await?;
     session.out.list(&answer.holds)?;
     if session.out.is_for_people() {
+        for hold in answer.holds.iter().filter(|hold| !hold.stopped.is_empty()) {
+            let (target, stopped) = (harmless(&hold.target), harmless(&hold.stopped));
+            tell(format!(
+                "{target}: {stopped}; it is held as before. See why: sagactl saga explain ID, then release again"
+            ));
+        }
         let next = "Next: sagactl hold release NAME --reason WHY --plan";
         let none = "no holds: every step is asked for as soon as it is its turn";
         tell(if answer.holds.is_empty() { none } else { next });

@@ -128,7 +128,8 @@ async fn whoever_comes_to_a_hold_waits_until_it_is_released() {
     let why = ground.well(&["saga", "explain", &saga]).await;
     let told = [
         "held at payment by operator:",
-        ": the card processor is away; released by itself in 1h59m",
+        ": the card processor is away [plan ",
+        "; released by itself in 1h59m",
         "sagactl hold release payment --reason WHY --plan",
         "waits for the end of the hold of payment",
     ];

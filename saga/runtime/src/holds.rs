@@ -177,6 +177,7 @@ impl<P: Process, K: HoldKeeper, H: HeldSagas> HoldLoop<P, K, H> {
         let stream = (Holds::only_stream(), self.in_force.known().version);
         let events = self.store.read_streams(&[stream], 1_000).await?;
         self.in_force.learn(&events);
+        tell_stopped(&events);
         let holds = self.in_force.holds();
         metrics::gauge!("farmera_holds").set(holds.iter().count() as f64);
         for target in ended(&events).iter().filter(|target| holds.get(target).is_none()) {
@@ -239,6 +240,15 @@ impl<P: Process, K: HoldKeeper, H: HeldSagas> HoldLoop<P, K, H> {
                 }
                 Err(error) => warn!(error = &error as &dyn Error, "letting a saga go ended in a panic"),
             }
+        }
+    }
+}
+
+/// Says which releases did not come to their end: somebody has to see why, and release again.
+fn tell_stopped(events: &[Recorded]) {
+    for event in events {
+        if let Ok(HoldEvent::ReleaseStopped { target, failed, at }) = HoldEvent::from_recorded(event) {
+            warn!(%target, failed, %at, "a release has stopped, the hold stands as before: see `sagactl hold list`");
         }
     }
 }

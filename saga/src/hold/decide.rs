@@ -82,7 +82,7 @@ fn place(
 
 fn over(holds: &Holds, now: DateTime<Utc>) -> Vec<HoldEvent> {
     let over = holds.iter().filter(|hold| match &hold.phase {
-        HoldPhase::Standing { until } => until.is_some_and(|until| until <= now),
+        HoldPhase::Standing { until, stopped: _ } => until.is_some_and(|until| until <= now),
         HoldPhase::Releasing { .. } => false,
     });
     over.map(|hold| {

@@ -58,7 +58,7 @@ pub enum HoldEvent {
         /// When.
         at: DateTime<Utc>,
     },
-    /// Too many got no answer: the hold stands as before, until somebody releases it.
+    /// Too many got no answer: the hold stands as before, until its own time or until somebody releases it.
     #[serde(rename = "HoldReleaseStopped")]
     ReleaseStopped {
         /// What is held.

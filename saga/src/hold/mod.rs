@@ -33,7 +33,7 @@ use uuid::Uuid;
 pub use decide::{HoldRefusal, decide};
 pub use event::HoldEvent;
 pub use judge::{Judgement, judge};
-pub use state::{Hold, HoldPhase, Holds, LetGo};
+pub use state::{Hold, HoldPhase, Holds, LetGo, StoppedRelease};
 
 use crate::StepName;
 

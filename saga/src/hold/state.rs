@@ -32,6 +32,8 @@ pub enum HoldPhase {
     Standing {
         /// When it is released by itself.
         until: Option<DateTime<Utc>>,
+        /// The release that did not come to its end, if there was one since it was placed.
+        stopped: Option<StoppedRelease>,
     },
     /// Those who wait are let go by and by; who comes meanwhile waits behind them.
     Releasing {
@@ -47,7 +49,26 @@ pub enum HoldPhase {
         in_flight: Vec<LetGo>,
         /// Since when the rate counts for the next ones.
         counts_since: DateTime<Utc>,
+        /// Who wants it released, and why; `None` when its time was over.
+        by_hand: Option<ByHand>,
+        /// When it would have been released by itself; what is left of that counts again should the release stop.
+        until: Option<DateTime<Utc>>,
     },
+}
+
+/// A release that stopped by itself: too many of those who were let go got no answer.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct StoppedRelease {
+    /// Who wanted it, and why; `None` when the hold's time was over.
+    pub by_hand: Option<ByHand>,
+    /// When it stopped.
+    pub at: DateTime<Utc>,
+    /// How many were let go.
+    pub let_go: u32,
+    /// How many of them got an answer.
+    pub worked: u32,
+    /// How many got none.
+    pub failed: u32,
 }
 
 /// A saga that was let go.
@@ -103,7 +124,7 @@ impl Holds {
     #[must_use]
     pub fn next_wake(&self) -> Option<DateTime<Utc>> {
         let due = self.0.iter().filter_map(|hold| match &hold.phase {
-            HoldPhase::Standing { until } => *until,
+            HoldPhase::Standing { until, stopped: _ } => *until,
             HoldPhase::Releasing { counts_since, .. } => Some(*counts_since + Self::RELEASE_INTERVAL),
         });
         due.min()
@@ -115,10 +136,27 @@ impl Holds {
 }
 
 impl Hold {
+    /// When it is released by itself, or would have been.
+    #[must_use]
+    pub fn until(&self) -> Option<DateTime<Utc>> {
+        match &self.phase {
+            HoldPhase::Standing { until, .. } | HoldPhase::Releasing { until, .. } => *until,
+        }
+    }
+
+    /// The release stops: the hold stands as it stood before. A time that is over has had its release.
+    fn stop(&mut self, at: DateTime<Utc>) {
+        let HoldPhase::Releasing { let_go, worked, failed, by_hand, until, .. } = &self.phase else { return };
+        let (let_go, worked, failed, by_hand) = (*let_go, *worked, *failed, by_hand.clone());
+        let until = until.filter(|until| by_hand.is_some() && *until > at);
+        self.phase =
+            HoldPhase::Standing { until, stopped: Some(StoppedRelease { by_hand, at, let_go, worked, failed }) };
+    }
+
     /// How many of those who wait may go at `now`; 0 unless it is being released.
     #[must_use]
     pub fn allowance(&self, now: DateTime<Utc>) -> usize {
-        let HoldPhase::Releasing { plan, let_go, worked, failed, in_flight, counts_since } = &self.phase else {
+        let HoldPhase::Releasing { plan, let_go, worked, failed, in_flight, counts_since, .. } = &self.phase else {
             return 0;
         };
         let room = ReleasePlan::IN_FLIGHT_MAX.saturating_sub(in_flight.len());
@@ -162,16 +200,17 @@ impl Aggregate for Holds {
         match event {
             HoldEvent::Placed { target, by_hand, until, plan, at } => {
                 self.0.retain(|hold| hold.target != *target);
-                let phase = HoldPhase::Standing { until: *until };
+                let phase = HoldPhase::Standing { until: *until, stopped: None };
                 let (target, by_hand) = (target.clone(), by_hand.clone());
                 self.0.push(Hold { target, by_hand, since: *at, plan: *plan, phase });
             }
-            HoldEvent::ReleaseStarted { target, plan, at, .. } => {
+            HoldEvent::ReleaseStarted { target, plan, by_hand, at } => {
                 if let Some(hold) = self.get_mut(target) {
                     let in_flight = hold.in_flight().to_vec();
-                    let (plan, counts_since) = (*plan, *at);
+                    let (plan, counts_since, by_hand, until) = (*plan, *at, by_hand.clone(), hold.until());
+                    let (let_go, worked, failed) = (0, 0, 0);
                     hold.phase =
-                        HoldPhase::Releasing { plan, let_go: 0, worked: 0, failed: 0, in_flight, counts_since };
+                        HoldPhase::Releasing { plan, let_go, worked, failed, in_flight, counts_since, by_hand, until };
                 }
             }
             HoldEvent::LetGo { target, sagas, at } => {
@@ -194,9 +233,9 @@ impl Aggregate for Holds {
                     }
                 }
             }
-            HoldEvent::ReleaseStopped { target, .. } => {
-                if let Some(phase) = self.phase_mut(target) {
-                    *phase = HoldPhase::Standing { until: None };
+            HoldEvent::ReleaseStopped { target, at, .. } => {
+                if let Some(hold) = self.get_mut(target) {
+                    hold.stop(*at);
                 }
             }
             HoldEvent::Ended { target, .. } => self.0.retain(|hold| hold.target != *target),

@@ -105,7 +105,11 @@ fn held_back(step: &str, held: &pb::HeldBy, now: DateTime<Utc>) -> String {
         (false, None) => "; nothing releases it by itself".to_owned(),
     };
     let release = harmless(&held.release);
-    format!("{step}: held at {target} by {actor} for {since}: {reason}{until}\nRelease {release}")
+    let stopped = match held.stopped.as_str() {
+        "" => String::new(),
+        stopped => format!("\nStopped {}", harmless(stopped)),
+    };
+    format!("{step}: held at {target} by {actor} for {since}: {reason}{until}{stopped}\nRelease {release}")
 }
 
 fn usually(usual: &pb::Usual, waiting: &pb::Waiting, now: DateTime<Utc>) -> String {
@@ -164,6 +168,7 @@ mod tests {
             until: second(7_200),
             releasing: false,
             release: "sagactl hold release payment --reason WHY --plan".to_owned(),
+            stopped: String::new(),
         };
         let waiting = |held: pb::HeldBy| pb::Waiting {
             step: "authorize-payment".to_owned(),

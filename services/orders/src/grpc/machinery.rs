@@ -17,6 +17,7 @@ use tonic::Status;
 use uuid::Uuid;
 
 use super::lists;
+use crate::operations::holding;
 use crate::operations::query::{Condition, Query};
 use crate::projections::held::HeldList;
 use crate::projections::sagas::{Order, Page, Row, SagaList};
@@ -115,7 +116,17 @@ fn told_hold(hold: &Hold, sagas: u64) -> pb::list_holds_response::Hold {
         ..pb::list_holds_response::Hold::default()
     };
     match &hold.phase {
-        HoldPhase::Standing { until } => pb::list_holds_response::Hold { until: until.map(Into::into), ..told },
+        HoldPhase::Standing { until, stopped: None } => {
+            pb::list_holds_response::Hold { until: until.map(Into::into), ..told }
+        }
+        HoldPhase::Standing { until, stopped: Some(release) } => pb::list_holds_response::Hold {
+            until: until.map(Into::into),
+            let_go: release.let_go,
+            worked: release.worked,
+            failed: release.failed,
+            stopped: holding::stopped(release),
+            ..told
+        },
         HoldPhase::Releasing { let_go, worked, failed, .. } => {
             pb::list_holds_response::Hold { releasing: true, let_go: *let_go, worked: *worked, failed: *failed, ..told }
         }

@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::act::{Act, Effect, Mandate, Rules};
 use super::history::{Event, History, lane_of};
+use super::holding;
 use super::steps::{Times, Usuals, usual};
 use crate::sagas::{AUTHORIZE_PAYMENT, OrderProcess, RESERVE_INVENTORY, participant};
 
@@ -54,10 +55,10 @@ fn held_by(history: &History, name: &StepName, holds: &Holds) -> Option<pb::Held
     });
     let (target, actor, reason, since) = told?;
     let now = holds.get(target);
-    let until = now.and_then(|hold| match &hold.phase {
-        HoldPhase::Standing { until } => *until,
-        HoldPhase::Releasing { .. } => None,
-    });
+    let (until, stopped) = match now.map(|hold| &hold.phase) {
+        Some(HoldPhase::Standing { until, stopped }) => (*until, stopped.as_ref().map(holding::stopped)),
+        Some(HoldPhase::Releasing { .. }) | None => (None, None),
+    };
     let by_hand = now.map(|hold| (&hold.by_hand.actor, &hold.by_hand.reason));
     let (actor, reason) = by_hand.unwrap_or((actor, reason));
     Some(pb::HeldBy {
@@ -67,6 +68,7 @@ fn held_by(history: &History, name: &StepName, holds: &Holds) -> Option<pb::Held
         since: Some(since.into()),
         until: until.map(Into::into),
         releasing: now.is_some_and(Hold::is_releasing),
+        stopped: stopped.unwrap_or_default(),
         release: format!("sagactl hold release {target} --reason WHY --plan"),
     })
 }

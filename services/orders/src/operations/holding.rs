@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use farmera_proto::saga::v1 as pb;
-use saga::hold::{HoldEvent, HoldInput, ReleasePlan, decide};
+use saga::hold::{HoldEvent, HoldInput, ReleasePlan, StoppedRelease, decide};
 use saga::{HoldTarget, Holds, Library};
 
 use super::act::Mandate;
@@ -99,6 +99,17 @@ fn told(event: &HoldEvent) -> String {
         HoldEvent::ReleaseStopped { target, .. } => format!("HoldReleaseStopped {target}"),
         HoldEvent::Ended { target, .. } => format!("HoldEnded {target}"),
     }
+}
+
+/// A release that did not come to its end, for people: who wanted it, when it stopped and why.
+#[must_use]
+pub fn stopped(release: &StoppedRelease) -> String {
+    let StoppedRelease { by_hand, at, let_go, failed, .. } = release;
+    let who = by_hand
+        .as_ref()
+        .map_or_else(|| "when its time was over".to_owned(), |by| format!("by {}: {}", by.actor.as_str(), by.reason));
+    let at = at.to_rfc3339_opts(SecondsFormat::Secs, true);
+    format!("the release {who} stopped at {at}: {failed} of {let_go} that were let go got no answer")
 }
 
 fn pace(plan: ReleasePlan) -> String {

@@ -61,7 +61,8 @@ impl Desk {
             }
             Act::ReleaseWhatStands => {
                 let holds = self.holds();
-                let endless = holds.iter().find(|hold| hold.phase == HoldPhase::Standing { until: None })?;
+                let endless =
+                    holds.iter().find(|hold| matches!(hold.phase, HoldPhase::Standing { until: None, .. }))?;
                 let target = endless.target.clone();
                 hold(HoldInput::Release { target, plan: None, reason: reason(), actor: actor() })
             }
