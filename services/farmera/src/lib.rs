@@ -27,6 +27,7 @@ pub mod dlq;
 pub mod doctor;
 pub mod explain;
 pub mod failure;
+pub mod hint;
 pub mod host;
 pub mod invariants;
 pub mod migrate;

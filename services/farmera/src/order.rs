@@ -11,6 +11,7 @@ use crate::addresses::Target;
 use crate::catalogue;
 use crate::clients::{Clients, Peer};
 use crate::failure::Failure;
+use crate::hint::{self, Hints};
 use crate::output::{self, Format, Paint};
 use crate::timeline;
 
@@ -255,16 +256,25 @@ pub async fn until(
     }
 }
 
-/// Prints the order now and after every change, until it ends.
+/// Prints the order now and after every change, until it ends. Where nothing changes for a while, what it waits for is
+/// said on stderr.
 async fn follow(clients: &Clients, order_id: &str, format: Format) -> Result<(), Failure> {
     let request = pb::WatchOrderRequest { order_id: order_id.to_owned(), seen_version: 0 };
     let mut changes = clients.ask(Peer::Orders, clients.orders.clone().watch_order(request)).await?;
+    let (mut hints, mut last) = (Hints::default(), None);
     loop {
-        let change = changes.message().await.map_err(|status| clients.failure(Peer::Orders, &status))?;
+        let Ok(change) = tokio::time::timeout(hint::AFTER, changes.message()).await else {
+            if let Some(order) = &last {
+                hints.look(clients, order).await;
+            }
+            continue;
+        };
+        let change = change.map_err(|status| clients.failure(Peer::Orders, &status))?;
         let Some(order) = change.and_then(|change| change.order) else { return Ok(()) };
+        let order = last.insert(order);
         match format {
-            Format::Json => output::json_line(&order),
-            Format::Table => output::line(summary(&order, Paint::of_stdout())),
+            Format::Json => output::json_line(order),
+            Format::Table => output::line(summary(order, Paint::of_stdout())),
         }
     }
 }
