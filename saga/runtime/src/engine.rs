@@ -1,15 +1,20 @@
 use std::sync::Arc;
 
-use eventstore::{Aggregate, Need, Unit};
+use chrono::{DateTime, TimeDelta, Utc};
+use eventstore::{Actor, Aggregate, Need, Unit};
 use faults::{Plant, Point};
 use saga::hold::{self, HoldEvent, HoldInput, HoldRefusal};
 use saga::{
-    Circumstances, Definition, DefinitionRef, Holds, Input, Library, Process, Refusal, Saga, SagaEvent, Status,
-    UnknownDefinition, decide_given,
+    Circumstances, Definition, DefinitionRef, Holds, Input, Library, Process, Refusal, Saga, SagaEvent, Status, Step,
+    TimerKind, UnknownDefinition, decide_given, timers,
 };
 use uuid::Uuid;
 
 use crate::HoldsInForce;
+
+/// Who moves the time of a question that left late.
+const SENDER: &str = "service:sender";
+const LEFT_LATE: &str = "the question has left only now: patience begins";
 
 /// Why a saga did not take an input.
 #[derive(Debug, thiserror::Error)]
@@ -122,6 +127,49 @@ impl<P: Process> Engine<P> {
             arm::<P>(unit, saga_id)?;
         }
         self.follow(unit, of(saga_id, events))
+    }
+
+    /// Puts off what is due for the saga `saga_id`, by `by`: its question has not left, so that nobody can have answered
+    /// it. Records nothing. Its own deadline is not put off.
+    ///
+    /// # Errors
+    /// [`StepError`]; nothing is recorded then.
+    pub fn put_off(&self, unit: &mut Unit<'_>, saga_id: Uuid, by: TimeDelta) -> Result<Happened<P>, StepError> {
+        let now = unit.now();
+        let saga = unit.get::<Saga<P>>(saga_id)?;
+        let deadline = saga.deadline();
+        if saga.next_wake().is_none_or(|due| due > now) || deadline.is_some_and(|deadline| deadline <= now) {
+            return self.wake(unit, saga_id);
+        }
+        let due = deadline.unwrap_or(DateTime::<Utc>::MAX_UTC).min(now + by);
+        unit.timer_claimed(Saga::<P>::stream(saga_id));
+        unit.wake::<Saga<P>>(saga_id, Some(due))?;
+        Ok(Vec::new())
+    }
+
+    /// Wakes the saga `saga_id`, whose question has only just left: the answers that are due are waited for as long as if
+    /// they had been asked for now.
+    ///
+    /// # Errors
+    /// [`StepError`]; nothing is recorded then.
+    pub fn begin_patience(&self, unit: &mut Unit<'_>, saga_id: Uuid) -> Result<Happened<P>, StepError> {
+        let now = unit.now();
+        let saga = unit.get::<Saga<P>>(saga_id)?;
+        let Some(pinned) = saga.definition().filter(|_| !saga.is_paused() && !saga.is_frozen()) else {
+            return self.wake(unit, saga_id);
+        };
+        let definition = self.library.pinned(pinned)?;
+        let late = timers(saga).into_iter().filter(|timer| timer.kind == TimerKind::Answer && timer.due <= now);
+        let late: Vec<_> = late.filter_map(|timer| Some((timer.step?.0, timer.due))).collect();
+        let mut happened = Vec::new();
+        for (step, due) in late {
+            let Some(ask) = definition.step(step.as_str()).and_then(Step::ask) else { continue };
+            let by = now - due + TimeDelta::from_std(ask.timeout()).unwrap_or(TimeDelta::zero());
+            let (actor, reason) = (Actor::new(SENDER), LEFT_LATE.to_owned());
+            happened.extend(self.one(unit, saga_id, Input::ShiftTimers { step: Some(step), by, reason, actor })?);
+        }
+        happened.extend(self.wake(unit, saga_id)?);
+        Ok(happened)
     }
 
     /// Begins a saga, and records what follows for it alone.

@@ -16,6 +16,8 @@
 //! * [`TimerLoop`] claims timers that are due by the store's clock and wakes their sagas.
 //! * [`Reconciler`] walks over the open sagas all the time and wakes them, so that a lost timer comes back.
 //! * [`HoldLoop`] tells engines what is held, and lets sagas go by and by when a hold is released.
+//! * [`Sending`] looks whether a saga's question has left at all: until it has, patience does not run
+//!   ([`Engine::put_off`], [`Engine::begin_patience`]).
 //! * [`SagaMetrics`] counts what became of them.
 //!
 //! Nothing is remembered here. Any replica may handle any saga: who decides on a stale state is refused by the append's
@@ -40,6 +42,7 @@ mod family;
 mod holds;
 mod metrics;
 mod reconciler;
+mod sending;
 mod timers;
 mod upgrade;
 mod waker;
@@ -49,6 +52,7 @@ pub use engine::{Engine, Happened, HoldError, StepError};
 pub use holds::{HeldSagas, HoldKeeper, HoldLimits, HoldLoop, HoldsInForce};
 pub use metrics::SagaMetrics;
 pub use reconciler::{OpenSagas, Reconciled, Reconciler, ReconcilerLimits};
+pub use sending::{Sending, Way};
 pub use timers::{Fired, TimerLimits, TimerLoop};
 pub use upgrade::{Verdict, check_upgrade};
 pub use waker::{SagaWaker, WakeError};

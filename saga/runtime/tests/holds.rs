@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a helper of tests may fail as a test does")]
 
+#[expect(dead_code, reason = "sending has tests of its own")]
 mod service;
 
 use chrono::TimeDelta;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use chrono::TimeDelta;
 use eventstore::worker::Handler;
 use eventstore::{Actor, Need, Unit, Version, derived_id};
 use saga::hold::{HoldInput, HoldRefusal};
@@ -11,6 +12,9 @@ use uuid::Uuid;
 
 use crate::domain::{CANCELLED_BY_CUSTOMER, Command, Facts, Failure, Order, Placed, Rejection, Stage, decide};
 use crate::sagas::{Answer, CANCEL_ORDER, CONFIRM, OrderFacts, OrderProcess, PLACE_ORDER, RESERVE_INVENTORY, Unasked};
+
+/// When it is looked again whether a question has left.
+const LOOK_AGAIN: TimeDelta = TimeDelta::seconds(2);
 
 /// Everything that comes in.
 #[derive(Debug)]
@@ -58,6 +62,16 @@ pub enum Input {
         expected: Version,
         /// What is done.
         input: SagaInput<OrderProcess>,
+    },
+    /// A saga's timer fired, and what it asked has not left yet.
+    PutOff {
+        /// The saga.
+        saga_id: Uuid,
+    },
+    /// A saga's timer fired, and what it asked has left only just now.
+    BeginPatience {
+        /// The saga.
+        saga_id: Uuid,
     },
     /// A saga's timer fired, or somebody wants to be sure that it does not sleep.
     Wake {
@@ -276,6 +290,12 @@ impl Handler for OrdersHandler {
                     return Err(HandleError::Moved { actual });
                 }
                 self.apply(unit, *saga_id, input.clone()).map(|()| None)
+            }
+            Input::PutOff { saga_id } => {
+                self.advance(unit, *saga_id, |unit| self.engine.put_off(unit, *saga_id, LOOK_AGAIN)).map(|()| None)
+            }
+            Input::BeginPatience { saga_id } => {
+                self.advance(unit, *saga_id, |unit| self.engine.begin_patience(unit, *saga_id)).map(|()| None)
             }
             Input::Wake { saga_id } => {
                 self.advance(unit, *saga_id, |unit| self.engine.wake(unit, *saga_id)).map(|()| None)

@@ -32,7 +32,7 @@ use farmera_proto::orders::v1::orders_query_service_server::OrdersQueryServiceSe
 use farmera_proto::orders::v1::orders_service_server::OrdersServiceServer;
 use saga::Library;
 use saga_runtime::{
-    DefinitionsError, Engine, HoldLimits, HoldLoop, HoldsInForce, Reconciler, ReconcilerLimits, SagaMetrics,
+    DefinitionsError, Engine, HoldLimits, HoldLoop, HoldsInForce, Reconciler, ReconcilerLimits, SagaMetrics, Sending,
     TimerLimits, TimerLoop, record_definitions,
 };
 use tokio::net::TcpListener;
@@ -109,7 +109,8 @@ async fn compare_definitions(service: &Service, library: &Library<OrderProcess>)
 
 /// Starts whatever moves sagas that nobody answers: their timers, the end of holds, the reconciler.
 fn look_after_sagas(service: &mut Service, worker: WorkerHandle<OrdersHandler>, sagas: SagaList, holds: HoldsInForce) {
-    let waker = Arc::new(Waker { worker, ids: Arc::clone(&service.ids) });
+    let sending = Sending::new(Arc::clone(&service.store), Arc::clone(&service.clock));
+    let waker = Arc::new(Waker { worker, ids: Arc::clone(&service.ids), sending });
     let timers = TimerLoop::<OrderProcess, _>::new(
         Arc::clone(&service.store),
         Arc::clone(&service.clock),

@@ -9,11 +9,12 @@ use eventstore::worker::{SubmitError, WorkerHandle};
 use eventstore::{Actor, Cause, DeadLetter, IdSource};
 use saga::hold::{HoldInput, HoldTarget};
 use saga::{Holds, Input as SagaInput, Refusal};
-use saga_runtime::{HoldKeeper, SagaWaker, WakeError};
+use saga_runtime::{HoldKeeper, SagaWaker, Sending, WakeError, Way};
 use uuid::Uuid;
 
 use crate::handler::{HandleError, Input, OrdersHandler};
 use crate::messages;
+use crate::sagas::OrderProcess;
 
 const ACTOR: &str = "service:orders";
 
@@ -45,6 +46,8 @@ pub struct Waker {
     pub worker: WorkerHandle<OrdersHandler>,
     /// A wake-up is nobody's message: it gets an id of its own.
     pub ids: Arc<dyn IdSource>,
+    /// Whether what they asked has left.
+    pub sending: Sending<OrderProcess>,
 }
 
 impl Waker {
@@ -81,7 +84,12 @@ impl SagaWaker for Waker {
     async fn wake(&self, saga_id: Uuid) -> Result<(), WakeError> {
         let causation = self.ids.next_id();
         let cause = Cause { correlation: saga_id, causation, trace: None, actor: Actor::new("timer:orders") };
-        match self.worker.submit(Input::Wake { saga_id }, cause).await {
+        let input = match self.sending.of(saga_id).await? {
+            Way::Sent => Input::Wake { saga_id },
+            Way::Unsent => Input::PutOff { saga_id },
+            Way::JustSent => Input::BeginPatience { saga_id },
+        };
+        match self.worker.submit(input, cause).await {
             // A timer without a saga: there is nothing to wake, and nothing to write it away with.
             Ok(_) | Err(SubmitError::Rejected(HandleError::Refused(Refusal::NotStarted))) => Ok(()),
             Err(error) => Err(not_woken(error)),

@@ -35,6 +35,28 @@ async fn orders_that_were_accepted_while_nats_was_away_end_when_it_is_back() {
     stack.stop().await;
 }
 
+/// With a patience of 300 ms, six attempts are used up after 10 s.
+const LONGER_THAN_ANY_PATIENCE: Duration = Duration::from_secs(20);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_a_question_has_not_left_patience_does_not_run() {
+    let stack = stack_with(&[("FARMERA_ORDERS__INVENTORY_TIMEOUT_MS", "300")]).await;
+    let product = catalogue(&stack.clients).await.remove(0).id;
+    stack.servers().kill_nats();
+    let mut accepted = Vec::new();
+    for _ in 0..20 {
+        accepted.push(place(&stack.clients, order_of(&product, 1, "tok_success")).await.unwrap().id);
+    }
+    tokio::time::sleep(LONGER_THAN_ANY_PATIENCE).await;
+    stack.servers().start_nats().unwrap();
+    for order in &accepted {
+        let end = end_of(&stack.clients, order).await;
+        assert_eq!(end.state(), State::Completed, "{:?}", end.failure);
+    }
+    invariants_hold(&stack.clients).await;
+    stack.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broker_whose_disk_is_lost_costs_time_and_no_order() {
     let stack = stack_with(&IMPATIENT).await;

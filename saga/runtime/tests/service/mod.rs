@@ -70,6 +70,8 @@ pub enum Come {
     Start(Uuid, u32),
     Input(Uuid, Input<Orders>),
     Wake(Uuid),
+    PutOff(Uuid),
+    BeginPatience(Uuid),
     Hold(HoldInput),
 }
 
@@ -92,6 +94,8 @@ impl Handler for Rules {
             Come::Start(saga_id, input) => self.0.start(unit, *saga_id, "place-order", *input)?,
             Come::Input(saga_id, input) => self.0.apply(unit, *saga_id, input.clone())?,
             Come::Wake(saga_id) => self.0.wake(unit, *saga_id)?,
+            Come::PutOff(saga_id) => self.0.put_off(unit, *saga_id, chrono::TimeDelta::seconds(2))?,
+            Come::BeginPatience(saga_id) => self.0.begin_patience(unit, *saga_id)?,
             Come::Hold(_) => Vec::new(),
         };
         Ok(events.len())

@@ -129,6 +129,8 @@ impl Gate {
             | Input::Answer { .. }
             | Input::Saga { .. }
             | Input::Operate { .. }
+            | Input::PutOff { .. }
+            | Input::BeginPatience { .. }
             | Input::Wake { .. } => {}
         }
         if let Some((saga_id, hold)) = self.told.pop_front() {
