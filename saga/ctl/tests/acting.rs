@@ -159,3 +159,30 @@ async fn a_hold_that_makes_no_sense_or_has_moved_is_refused() {
     assert!(stale.err.contains("PLAN_STALE"), "{}", stale.err);
     ground.stop().await;
 }
+
+/// The broker's stream takes no message of orders.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_question_that_has_not_left_is_not_laid_at_the_door_of_whom_it_is_for() {
+    let ground = Ground::start(&[("FARMERA_ORDERS__INVENTORY_TIMEOUT_MS", "120000")]).await;
+    let jetstream = async_nats::jetstream::new(async_nats::connect(&ground.stack.addresses.nats.url).await.unwrap());
+    let stream = jetstream.get_stream("FARMERA_ORDERS").await.unwrap();
+    let info = stream.cached_info();
+    let mut config = info.config.clone();
+    config.max_bytes = i64::try_from(info.state.bytes.max(1)).unwrap();
+    jetstream.update_stream(config.clone()).await.unwrap();
+
+    let order = ground.place("tok_success").await;
+    let explain = ["saga", "explain", order.saga_id.as_str()];
+    let named = |said: &support::Said| said.out.contains("refuses to store");
+    let explained = ground.until(&explain, named).await.out;
+    assert!(explained.contains("Waits   reserve-inventory, for "), "{explained}");
+    assert!(explained.contains("orders' own outbox has not sent the request: "), "{explained}");
+    assert!(explained.contains("stream FARMERA_ORDERS refuses to store: maximum bytes exceeded"), "{explained}");
+    assert!(!explained.contains("products owes the answer"), "{explained}");
+    assert!(explained.contains("Holds   products: 1 unit reserved, worth ") && explained.contains("not confirmed)"));
+
+    config.max_bytes = -1;
+    jetstream.update_stream(config).await.unwrap();
+    assert_eq!(ground.sagactl(&["saga", "wait", &order.saga_id]).await.code, 0);
+    ground.stop().await;
+}

@@ -149,6 +149,12 @@ impl Service {
         self.health.component(format!("{}/{part}", self.name))
     }
 
+    /// How all parts of this process are.
+    #[must_use]
+    pub fn health(&self) -> &Health {
+        &self.health
+    }
+
     /// Starts the batch loop around `handler`.
     pub fn worker<H: Handler>(&mut self, handler: H, listeners: Vec<Arc<dyn CommitListener>>) -> WorkerHandle<H> {
         let shell = Shell {

@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use clap::Args;
 use farmera_proto::saga::v1 as pb;
 use farmera_proto::saga::v1::timeline_entry::Lane;
+use farmera_proto::saga::v1::waiting::Place;
 
 use crate::failure::Failure;
 use crate::output::Out;
@@ -90,7 +91,12 @@ fn waits(waiting: &pb::Waiting, now: DateTime<Utc>) -> String {
         Some(_) => "; due now".to_owned(),
         None => "; next timer: none".to_owned(),
     };
-    format!("{step}: {} owes the answer for {since}{tries}{due}", harmless(&waiting.participant))
+    match waiting.place() {
+        Place::Unspecified => {
+            format!("{step}: {} owes the answer for {since}{tries}{due}", harmless(&waiting.participant))
+        }
+        Place::Outbox => format!("{step}, for {since}: {}{tries}{due}", harmless(&waiting.place_reason)),
+    }
 }
 
 /// Who holds it, why, since when, until when, and how it is released.

@@ -59,6 +59,7 @@ impl Operating {
             list: self.sagas.clone(),
             library: Arc::clone(library),
             holds: self.holds.clone(),
+            health: service.health().clone(),
             clock: Arc::clone(clock),
         };
         let events = Events { store: Arc::clone(store), scan: service.scan.clone(), shutdown: shutdown.clone() };

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use chassis::coalesce::Coalescer;
 use chassis::problem;
-use eventstore::{Aggregate as _, EventStore, ReadError, Recorded, StreamId, Version};
+use eventstore::{Aggregate as _, EventStore, ReadError, Recorded, StreamId, TxId, Version};
 use tokio::time::timeout;
 use tonic::Status;
 use uuid::Uuid;
@@ -46,6 +46,18 @@ impl Reads {
     pub async fn events(&self, streams: &[StreamId]) -> Result<Vec<Recorded>, Status> {
         let from: Vec<_> = streams.iter().map(|stream| (*stream, Version::NONE)).collect();
         read(&*self.store, &from).await
+    }
+
+    /// True while this transaction waits to be told.
+    ///
+    /// # Errors
+    /// UNAVAILABLE when the outbox cannot be read now.
+    pub async fn is_untold(&self, tx: TxId) -> Result<bool, Status> {
+        let before = TxId(tx.0.saturating_sub(1));
+        match timeout(DEADLINE, self.store.outbox_pending(before, Duration::ZERO, 1)).await {
+            Ok(Ok(waiting)) => Ok(waiting.contains(&tx)),
+            Ok(Err(_)) | Err(_) => Err(problem::unavailable(DOMAIN, "the event store does not answer; try again")),
+        }
     }
 
     /// Orders as of now; unknown ones are left out.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use chassis::health::Health;
 use chassis::problem::{self, Problem, Violations};
 use chrono::{DateTime, Utc};
 use eventstore::{Aggregate as _, Clock, Recorded, Version};
@@ -15,6 +16,7 @@ use uuid::Uuid;
 
 use super::timeline::entry;
 use super::{Reads, lists, trace};
+use crate::NAME;
 use crate::operations::act::Rules;
 use crate::operations::history::{History, Moment};
 use crate::operations::query::{Condition, Query};
@@ -36,6 +38,8 @@ pub struct Sagas {
     pub library: Arc<Library<OrderProcess>>,
     /// What is held.
     pub holds: HoldsInForce,
+    /// How this process is.
+    pub health: Health,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
 }
@@ -60,6 +64,18 @@ impl Sagas {
             mermaid: definition.to_mermaid(),
             open_sagas: open.0.iter().map(|group| u64::try_from(group.count).unwrap_or(0)).sum(),
         })
+    }
+
+    /// The same with the places of the questions that have not left this service.
+    async fn located(&self, history: &History, mut waiting: Vec<pb::Waiting>) -> Result<Vec<pb::Waiting>, Status> {
+        for one in waiting.iter_mut().filter(|one| one.held_by.is_none()) {
+            let Some(tx) = explanation::asked_in(history, one) else { continue };
+            if self.reads.is_untold(tx).await? {
+                let relay = self.health.part(&format!("{NAME}/relay"));
+                explanation::unsent(one, relay.and_then(|relay| relay.reason));
+            }
+        }
+        Ok(waiting)
     }
 
     /// Other sagas at the same step with the same error, this one included.
@@ -137,6 +153,7 @@ impl SagaQueryService for Sagas {
         let holds = self.holds.holds();
         let rules = Rules { library: &self.library, holds: &holds };
         let waiting = explanation::waiting(&history, definition, &usuals, &holds);
+        let waiting = self.located(&history, waiting).await?;
         let lines = history.saga.input().map(lines).unwrap_or_default();
         let (alike, dead_letters) = tokio::try_join!(self.alike(saga_id, now), self.list.letters_in(&lines))?;
         Ok(Response::new(pb::ExplainSagaResponse {

@@ -1,8 +1,10 @@
 //! Why a saga stands where it stands, and what can be done about it.
 
 use chrono::{DateTime, Utc};
-use eventstore::Actor;
+use eventstore::{Actor, TxId};
 use farmera_proto::saga::v1 as pb;
+use pb::timeline_entry::Lane;
+use pb::waiting::Place;
 use saga::hold::{Hold, HoldPhase};
 use saga::{Definition, Holds, Status, StepName, Until, pending};
 use uuid::Uuid;
@@ -11,6 +13,7 @@ use super::act::{Act, Effect, Mandate, Rules};
 use super::history::{Event, History, lane_of};
 use super::holding;
 use super::steps::{Times, Usuals, usual};
+use crate::NAME;
 use crate::sagas::{AUTHORIZE_PAYMENT, OrderProcess, RESERVE_INVENTORY, participant};
 
 /// What a saga waits for, and since when.
@@ -42,6 +45,7 @@ pub fn waiting(
             last_error: times.error(name),
             usual: usual(usuals, name, wanted.lane),
             held_by: (wanted.until == Until::Release).then(|| held_by(history, &wanted.step, holds)).flatten(),
+            ..pb::Waiting::default()
         }
     });
     told.collect()
@@ -71,6 +75,27 @@ fn held_by(history: &History, name: &StepName, holds: &Holds) -> Option<pb::Held
         stopped: stopped.unwrap_or_default(),
         release: format!("sagactl hold release {target} --reason WHY --plan"),
     })
+}
+
+/// The transaction in which the question that a saga waits for was put for the first time; `None` when none was put.
+/// Once that one has left, the participant may have it: the question is the same with every attempt.
+#[must_use]
+pub fn asked_in(history: &History, waiting: &pb::Waiting) -> Option<TxId> {
+    let lane = waiting.lane();
+    let asks = |event: &Event| match lane {
+        Lane::Forward => matches!(event, Event::StepRequested { step, .. } if *step == *waiting.step),
+        Lane::Undo => matches!(event, Event::CompensationRequested { step, .. } if *step == *waiting.step),
+        Lane::Unspecified => false,
+    };
+    let asked = history.events.iter().position(asks);
+    asked.and_then(|index| history.recorded.get(index)).map(|recorded| recorded.cursor.tx)
+}
+
+/// Says of a question that it has not left: nobody has heard of it.
+pub fn unsent(waiting: &mut pb::Waiting, cause: Option<String>) {
+    let because = cause.map(|cause| format!(": {cause}")).unwrap_or_default();
+    waiting.place = Place::Outbox.into();
+    waiting.place_reason = format!("{NAME}' own outbox has not sent the request{because}");
 }
 
 /// Every act with what it would do now; refused ones say why.
@@ -187,6 +212,9 @@ pub fn summary(history: &History, waiting: &[pb::Waiting]) -> String {
             waiting => {
                 let each = waiting.iter().map(|one| match &one.held_by {
                     Some(held) => format!("the end of the hold of {} for {}", held.target, one.step),
+                    None if one.place() == Place::Outbox => {
+                        format!("the way to {} for {}: {}", one.participant, one.step, one.place_reason)
+                    }
                     None => {
                         format!("{} for {} (try {} of {})", one.participant, one.step, one.attempt, one.attempts_max)
                     }

@@ -95,6 +95,7 @@ fn sagas(market: &Market) -> Sagas {
         list: market.sagas(),
         library: Arc::clone(&market.library),
         holds: HoldsInForce::new(),
+        health: chassis::health::Health::new(),
         clock: Arc::clone(&market.clock),
     }
 }
