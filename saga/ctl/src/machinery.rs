@@ -16,7 +16,7 @@ use crate::connection::Server;
 use crate::failure::Failure;
 use crate::output::paint::Tone;
 use crate::output::table::{Cell, Column};
-use crate::output::words::{age, grouped, or_dash, time};
+use crate::output::words::{age, grouped, harmless, or_dash, time};
 use crate::output::{Listed, tell};
 use crate::saga::moment::{Moment, parse_moment};
 use crate::session::Session;
@@ -177,6 +177,7 @@ struct Way {
     service: String,
     outbox_pending: u64,
     oldest_pending_time: Option<pbjson_types::Timestamp>,
+    trouble: String,
     stream: BrokerStream,
 }
 
@@ -198,12 +199,12 @@ impl Listed for Way {
     }
 
     fn cells(&self, now: DateTime<Utc>) -> Vec<Cell> {
-        let Self { service, outbox_pending, oldest_pending_time, stream } = self;
+        let Self { service, outbox_pending, oldest_pending_time, stream, trouble } = self;
         let tone = if stream.missing == 0 { Tone::Good } else { Tone::Bad };
         vec![
             service.as_str().into(),
             or_dash(&stream.name).into(),
-            grouped(*outbox_pending).into(),
+            Cell::toned(grouped(*outbox_pending), if trouble.is_empty() { Tone::Good } else { Tone::Bad }),
             age(time(oldest_pending_time.as_ref()), now).into(),
             stream.epoch.to_string().into(),
             grouped(stream.last_sequence).into(),
@@ -237,12 +238,18 @@ pub async fn transport(command: TransportCommand, session: &mut Session) -> Resu
                 service: answer.service.clone(),
                 outbox_pending: answer.outbox_pending,
                 oldest_pending_time: answer.oldest_pending_time,
+                trouble: answer.trouble.clone(),
                 stream,
             })),
             Err(failure) => away = away.or(Some(failure)),
         }
     }
     session.out.list(&ways)?;
+    if session.out.is_for_people() {
+        let mut troubles: Vec<_> = ways.iter().filter(|way| !way.trouble.is_empty()).collect();
+        troubles.dedup_by_key(|way| &way.service);
+        troubles.iter().for_each(|way| tell(format!("{}: {}", harmless(&way.service), harmless(&way.trouble))));
+    }
     if session.out.is_for_people() && away.is_none() {
         tell(
             "OUTBOX is transactions to be published, MISSING what the broker is known to have lost. Tell it again: sagactl transport rebuild SERVICE --reason WHY --plan",
@@ -302,12 +309,33 @@ pub async fn services(command: ServiceCommand, session: &mut Session) -> Result<
     }
     session.out.list(&rows)?;
     let away: Vec<_> = rows.iter().filter(|row| row.health != "SERVING").collect();
+    if session.out.is_for_people() {
+        // The first one is in the failure.
+        let down = away.iter().skip(1).filter(|row| row.health == "NOT_SERVING");
+        down.for_each(|row| tell(format!("{}: {}", row.name, row.trouble.as_deref().unwrap_or_default())));
+    }
     match away.first() {
         None => Ok(()),
         Some(first) => {
-            let trouble = first.trouble.clone().unwrap_or_else(|| format!("{} is {}", first.name, first.health));
+            let trouble = match (&first.trouble, first.health) {
+                (Some(trouble), "NOT_SERVING") => format!("{}: {trouble}", first.name),
+                (Some(trouble), _) => trouble.clone(),
+                (None, _) => format!("{} is {}", first.name, first.health),
+            };
             Err(Failure::Unavailable(format!("{} of {} do not serve: {trouble}", away.len(), rows.len())))
         }
+    }
+}
+
+/// What is down, and why.
+fn down(info: &pb::GetServiceInfoResponse) -> String {
+    let parts = info.parts.iter().filter(|part| !part.reason.is_empty());
+    let told: Vec<_> = parts.map(|part| format!("{}: {}", harmless(&part.name), harmless(&part.reason))).collect();
+    // It may have come up between the two questions, and is draining when all of them are up.
+    if told.is_empty() {
+        "every part is up: it is stopping, or was down a moment ago".to_owned()
+    } else {
+        told.join("; ")
     }
 }
 
@@ -323,6 +351,10 @@ async fn look_at(server: &Server) -> Row {
     let info = match health {
         "AWAY" => None,
         _ => server.ask(server.machinery().get_service_info(pb::GetServiceInfoRequest {})).await.ok(),
+    };
+    let trouble = match health {
+        "NOT_SERVING" => info.as_ref().map(down),
+        _ => trouble,
     };
     Row { name: server.name, url: server.url.clone(), health, info, trouble }
 }

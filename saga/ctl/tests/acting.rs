@@ -181,6 +181,16 @@ async fn a_question_that_has_not_left_is_not_laid_at_the_door_of_whom_it_is_for(
     assert!(!explained.contains("products owes the answer"), "{explained}");
     assert!(explained.contains("Holds   products: 1 unit reserved, worth ") && explained.contains("not confirmed)"));
 
+    // Balancers are told once a second.
+    let listed = ground.until(&["service", "list"], |said| said.code == 7).await;
+    assert!(listed.out.contains("NOT_SERVING"), "{listed:?}");
+    let refuses = "stream FARMERA_ORDERS refuses to store: maximum bytes exceeded";
+    assert!(listed.err.contains("do not serve: orders: relay: ") && listed.err.contains(refuses), "{listed:?}");
+    let info = ground.sagactl(&["service", "list", "-o", "json"]).await;
+    assert!(info.out.contains("refuses to store"), "{info:?}");
+    let status = ground.sagactl(&["transport", "status"]).await;
+    assert!(status.err.contains("orders: ") && status.err.contains(refuses), "{status:?}");
+
     config.max_bytes = -1;
     jetstream.update_stream(config).await.unwrap();
     assert_eq!(ground.sagactl(&["saga", "wait", &order.saga_id]).await.code, 0);

@@ -61,6 +61,16 @@ impl Health {
         self.parts().iter().map(line).collect()
     }
 
+    /// The parts of one service, by their names without the service's.
+    #[must_use]
+    pub fn parts_of(&self, service: &str) -> Vec<(String, Part)> {
+        let of_it = |(name, part): (&String, &Part)| {
+            let (owner, name) = name.split_once('/')?;
+            (owner == service).then(|| (name.to_owned(), part.clone()))
+        };
+        self.parts().iter().filter_map(of_it).collect()
+    }
+
     /// The part of this name; `None` when there is none.
     #[must_use]
     pub fn part(&self, name: &str) -> Option<Part> {
@@ -127,5 +137,7 @@ mod tests {
         nats.up();
         assert!(health.part("orders/nats").unwrap().is_up());
         assert_eq!(health.part("orders/postgres"), None);
+        let [(name, _)] = health.parts_of("orders").try_into().unwrap();
+        assert_eq!((name.as_str(), health.parts_of("order").len()), ("nats", 0));
     }
 }

@@ -3,9 +3,10 @@
 use std::pin::Pin;
 use std::sync::Arc;
 
-use chrono::{DateTime, Utc};
-use eventstore::{Cursor, EventStore, LetterState, StoredDeadLetter, TxId};
+use chrono::{DateTime, TimeDelta, Utc};
+use eventstore::{Clock, Cursor, EventStore, LetterState, StoredDeadLetter, TxId};
 use farmera_proto::saga::v1 as pb;
+use farmera_proto::saga::v1::get_service_info_response::HealthPart;
 use farmera_proto::saga::v1::machinery_query_service_server::MachineryQueryService;
 use futures::Stream;
 use sqlx::postgres::PgPool;
@@ -15,6 +16,7 @@ use uuid::Uuid;
 use super::check::ProjectionChecks;
 use super::letters::{self, LetterGroup};
 use super::{actor, rows, unreadable};
+use crate::health::Health;
 use crate::page;
 use crate::problem::Violations;
 use crate::projection::Projection;
@@ -69,6 +71,10 @@ pub struct Machinery {
     pub checks: ProjectionChecks,
     /// What is told of sagas; `None` where none run.
     pub sagas: Option<Arc<dyn SagaSide>>,
+    /// How this process is.
+    pub health: Health,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
     /// When this process started.
     pub started_at: DateTime<Utc>,
     /// Plans for more than this need a second person's approval.
@@ -108,6 +114,15 @@ struct BrokerRow {
 }
 
 impl Machinery {
+    fn parts(&self) -> Vec<HealthPart> {
+        let now = self.clock.now();
+        let told = self.health.parts_of(self.service).into_iter().map(|(name, part)| {
+            let since = now - TimeDelta::from_std(part.since.elapsed()).unwrap_or_default();
+            HealthPart { name, reason: part.reason.unwrap_or_default(), since_time: Some(since.into()) }
+        });
+        told.collect()
+    }
+
     async fn projection(
         &self,
         projection: &dyn Projection,
@@ -287,6 +302,11 @@ impl MachineryQueryService for Machinery {
             oldest_pending_time: backlog.oldest_at.map(Into::into),
             streams: streams.collect(),
             service: self.service.to_owned(),
+            trouble: self
+                .health
+                .part(&format!("{}/relay", self.service))
+                .and_then(|relay| relay.reason)
+                .unwrap_or_default(),
         }))
     }
 
@@ -303,6 +323,7 @@ impl MachineryQueryService for Machinery {
             definitions: self.sagas.as_ref().map(|side| side.definitions()).unwrap_or_default(),
             actor: actor.map(|actor| actor.as_str().to_owned()).unwrap_or_default(),
             approval_above: self.approval_above,
+            parts: self.parts(),
         }))
     }
 }

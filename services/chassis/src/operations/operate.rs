@@ -82,6 +82,8 @@ impl Operating {
             },
             projections,
             sagas,
+            health: service.health().clone(),
+            clock: Arc::clone(&service.clock),
             started_at: service.clock.now(),
             approval_above,
         };
