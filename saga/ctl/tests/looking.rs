@@ -124,8 +124,12 @@ async fn everything_that_sagas_run_on_can_be_looked_at() {
     assert!(!ground.well(&["projection", "list", "--service", "payment"]).await.contains("orders/"));
     let ways = ground.well(&["transport", "status", "-o", "name"]).await;
     assert_eq!(ways.lines().collect::<Vec<_>>(), ["orders", "products", "payment", "notification"]);
-    let services = ground.well(&["service", "list"]).await;
-    assert!(services.matches("SERVING").count() == 4, "{services}");
+    let away = |said: &support::Said| said.code == 7 && said.err.contains("payment: provider: ");
+    let services = ground.until(&["service", "list"], away).await;
+    assert!(
+        services.err.contains("1 of 4 do not serve: payment: provider: the payment provider has not answered for ")
+    );
+    assert!(services.out.matches("SERVING").count() == 4 && services.out.matches("NOT_SERVING").count() == 1);
     assert!(ground.well(&["version"]).await.contains("orders "));
     assert_eq!(ground.sagactl(&["dlq", "groups"]).await.code, 0);
     assert_eq!(ground.sagactl(&["dlq", "show", "payment/7"]).await.code, 3);

@@ -16,6 +16,7 @@ pub mod domain;
 pub mod grpc;
 pub mod handler;
 pub mod heard;
+pub mod line;
 pub mod messages;
 pub mod processor;
 pub mod projections;
@@ -50,6 +51,7 @@ use crate::config::Provider;
 use crate::domain::Payment;
 use crate::grpc::Questions;
 use crate::handler::Payments;
+use crate::line::Line;
 use crate::messages::Orders;
 use crate::processor::Processor;
 use crate::projections::payments::{PaymentList, PaymentProjection};
@@ -107,7 +109,9 @@ pub async fn run(config: Config, listener: TcpListener, around: Surroundings) ->
     let (nudge, _) = service.project(PaymentProjection);
     let worker = service.worker(Payments, vec![Arc::new(relay.clone()), Arc::new(nudge)]);
 
-    let settler = Arc::new(Settler::new(worker, Arc::clone(&provider), config.patience));
+    let line = Arc::new(Line::new(Arc::clone(&provider), config.patience.timeout, service.component("provider")));
+    service.tasks.spawn("provider line", Arc::clone(&line).run(service.shutdown.clone()));
+    let settler = Arc::new(Settler::new(worker, line, config.patience));
     let second_look = SecondLook::new(Arc::clone(&service.store), Arc::clone(&settler));
     service.tasks.spawn("second look", second_look.run(service.shutdown.clone()));
     let clock = Arc::clone(&service.clock);

@@ -4,7 +4,8 @@
 //! on until the answer is on record. Whatever dies in between, the request's message comes again and the loop starts
 //! from what is on record. Calls run outside of the worker, many at a time.
 //!
-//! Patience is bounded: after `tries_max` calls without answer the request is given back, to come again later.
+//! Patience is bounded: after `tries_max` calls without answer the request is given back, to come again later; at once
+//! while the provider is known to be away ([`crate::line`]).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,7 +23,8 @@ use uuid::Uuid;
 use crate::domain::{Answer, Effect, Input, Next, Operation, Outcome, Request};
 use crate::handler::{Payments, Refused, Work};
 use crate::heard::{Heard, heard, operation};
-use crate::provider::{Charge, Key, PaymentProvider, ProviderError};
+use crate::line::Line;
+use crate::provider::{Charge, Key, ProviderError};
 
 /// Rounds between rules and provider for one request, whatever happens.
 const ROUNDS_MAX: usize = 64;
@@ -67,16 +69,16 @@ struct Used {
 /// The loop.
 pub struct Settler {
     worker: WorkerHandle<Payments>,
-    provider: Arc<dyn PaymentProvider>,
+    line: Arc<Line>,
     patience: Patience,
     slots: Semaphore,
 }
 
 impl Settler {
-    /// A loop between `worker` and `provider`.
+    /// A loop between `worker` and the provider at the other end of `line`.
     #[must_use]
-    pub fn new(worker: WorkerHandle<Payments>, provider: Arc<dyn PaymentProvider>, patience: Patience) -> Self {
-        Self { worker, provider, patience, slots: Semaphore::new(patience.concurrency_max) }
+    pub fn new(worker: WorkerHandle<Payments>, line: Arc<Line>, patience: Patience) -> Self {
+        Self { worker, line, patience, slots: Semaphore::new(patience.concurrency_max) }
     }
 
     /// The worker behind it.
@@ -149,6 +151,9 @@ impl Settler {
             if *unanswered > 0 {
                 sleep(backoff(*unanswered)).await;
             }
+            if let Some(refusal) = self.line.refusal() {
+                return Err(NotHandled::Later(refusal));
+            }
             let (label, called) = self.call(payment_id, &effect).await;
             if let Err(failed @ ProviderError::Unanswered(reason)) = &called {
                 *unanswered += 1;
@@ -177,7 +182,7 @@ impl Settler {
         let Ok(_slot) = self.slots.acquire().await else {
             return ("none", Err(ProviderError::Unanswered("stopping".to_owned())));
         };
-        let provider = &*self.provider;
+        let provider = self.line.provider();
         let started = Instant::now();
         let key = |operation, epoch| Key { payment_id, operation, epoch };
         let (label, call) = match effect {
@@ -204,6 +209,7 @@ impl Settler {
         };
         let late = || Err(ProviderError::Unanswered(format!("nothing within {:?}", self.patience.timeout)));
         let called = call.unwrap_or_else(|_| late());
+        self.line.heard(&called);
         let labels = [("operation", label), ("outcome", word(&called))];
         metrics::counter!("farmera_payment_provider_calls_total", &labels).increment(1);
         metrics::histogram!("farmera_payment_provider_call_seconds", &labels).record(started.elapsed().as_secs_f64());

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use chassis::health::Health;
 use chassis::reactor::NotHandled;
 use chrono::DateTime;
 use eventstore::memory::{CountingIds, MemoryClock, MemoryStore};
@@ -15,6 +16,7 @@ use eventstore::{Actor, Cause};
 use money::{Currency, Money};
 use payment::domain::{Answer, Reference, Refusal, Request, Wish};
 use payment::handler::Payments;
+use payment::line::Line;
 use payment::provider::{Charge, ChargeStatus, Key, PaymentProvider, ProviderError};
 use payment::second_look::SecondLook;
 use payment::settle::{Patience, Settled, Settler};
@@ -159,7 +161,9 @@ impl World {
         let mut running = tokio::task::JoinSet::new();
         running.spawn(worker.run());
         let patience = Patience { timeout: Duration::from_secs(2), tries_max: 4, concurrency_max: 16 };
-        let settler = Arc::new(Settler::new(handle, Arc::new(provider.clone()), patience));
+        let component = Health::new().component("provider");
+        let line = Arc::new(Line::new(Arc::new(provider.clone()), patience.timeout, component));
+        let settler = Arc::new(Settler::new(handle, line, patience));
         Self { store, provider, settler, running }
     }
 
