@@ -1,4 +1,6 @@
-//! NATS: one connection per service, streams declared in one place and brought in line at every start.
+//! NATS: one connection per service, streams declared in one place and brought in line whenever they are looked at.
+
+mod declaration;
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -29,7 +31,6 @@ pub fn source_of(stream: &str) -> Option<&'static str> {
 
 /// How long a message can be asked for again. What is older is in the event stores.
 pub const MAX_AGE: Duration = Duration::from_secs(7 * 24 * 3600);
-const DUPLICATE_WINDOW: Duration = Duration::from_secs(120);
 /// How often it is seen whether the connection is another one, where that changes what may be waited for.
 pub(crate) const GLANCE_INTERVAL: Duration = Duration::from_millis(250);
 const ACK_TIMEOUT: Duration = Duration::from_secs(5);
@@ -97,21 +98,28 @@ impl Broker {
         self.client.statistics().connects.load(Ordering::Relaxed)
     }
 
-    /// Checks the server's version; creates a stream that is missing and repairs one that differs from its declaration.
+    /// Checks the server's version; creates a stream that is missing and repairs what somebody has changed of one, as far
+    /// as it is not the operator's to say ([`declaration`]).
     /// The stream's [`cached_info`](stream::Stream::cached_info) is of now.
     ///
     /// # Errors
     /// [`BrokerError`]: wait, or install another server.
     pub async fn ensure_stream(&self, name: &str) -> Result<stream::Stream, BrokerError> {
         self.check_version()?;
-        let wanted = declared(name).ok_or_else(|| BrokerError::Unavailable(format!("no stream {name} is declared")))?;
+        let wanted = declaration::declared(name)
+            .ok_or_else(|| BrokerError::Unavailable(format!("no stream {name} is declared")))?;
         let unavailable = |error: &dyn std::error::Error| BrokerError::Unavailable(error.to_string());
         let mut found =
             self.jetstream.get_or_create_stream(wanted.clone()).await.map_err(|error| unavailable(&error))?;
         let config = &found.info().await.map_err(|error| unavailable(&error))?.config;
-        if differs(config, &wanted) {
-            warn!(stream = name, "the stream's configuration differs from its declaration and is repaired");
-            self.jetstream.update_stream(&wanted).await.map_err(|error| unavailable(&error))?;
+        let (repaired, differences) = declaration::repaired(config, &wanted);
+        if !differences.is_empty() {
+            let differences = differences.join(", ");
+            warn!(stream = name, differences, "somebody has changed the stream's configuration: it is put right");
+            metrics::counter!("farmera_stream_repairs_total", "stream" => name.to_owned()).increment(1);
+            self.jetstream.update_stream(&repaired).await.map_err(|error| {
+                BrokerError::Unavailable(format!("{name} was changed and cannot be put right ({differences}): {error}"))
+            })?;
         }
         Ok(found)
     }
@@ -147,26 +155,4 @@ fn note(component: &Component, event: &Event) {
         | Event::ServerError(_)
         | Event::ClientError(_) => warn!(%event, "NATS"),
     }
-}
-
-fn declared(name: &str) -> Option<stream::Config> {
-    let (name, subjects, _) = STREAMS.iter().find(|(declared, ..)| *declared == name)?;
-    Some(stream::Config {
-        name: (*name).to_owned(),
-        subjects: vec![(*subjects).to_owned()],
-        retention: stream::RetentionPolicy::Limits,
-        storage: stream::StorageType::File,
-        discard: stream::DiscardPolicy::New,
-        max_age: MAX_AGE,
-        duplicate_window: DUPLICATE_WINDOW,
-        ..stream::Config::default()
-    })
-}
-
-fn differs(found: &stream::Config, wanted: &stream::Config) -> bool {
-    found.subjects != wanted.subjects
-        || found.retention != wanted.retention
-        || found.discard != wanted.discard
-        || found.max_age != wanted.max_age
-        || found.duplicate_window != wanted.duplicate_window
 }

@@ -101,3 +101,38 @@ async fn what_is_to_be_told_again_waits_from_then_on_and_no_longer() {
     assert_eq!(backlog.transactions, 4);
     assert!(backlog.oldest_at.is_some() && backlog.age() < Duration::from_secs(30), "{backlog:?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_was_edited_by_hand_is_put_right_while_running_and_what_is_the_operators_stays() {
+    let world = World::new().await;
+    let replica = world.replica().await;
+    for number in 0..6 {
+        world.tell(&replica, number).await;
+    }
+    world.settled().await;
+    change(&world, |config, _| {
+        config.discard = stream::DiscardPolicy::Old;
+        (config.max_messages, config.max_bytes) = (3, 1 << 30);
+        config.description = Some("ana's".to_owned());
+    })
+    .await;
+    world.tell(&replica, 6).await;
+
+    let jetstream = jetstream::new(async_nats::connect(world.servers.nats_url()).await.unwrap());
+    let repaired = tokio::time::timeout(Duration::from_secs(20), async {
+        loop {
+            let config = jetstream.get_stream(STREAM).await.unwrap().cached_info().config.clone();
+            if config.max_messages == -1 {
+                return config;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    });
+    let config = repaired.await.expect("it is noticed without a start");
+    assert_eq!(config.discard, stream::DiscardPolicy::New);
+    assert_eq!((config.max_bytes, config.description.as_deref()), (1 << 30, Some("ana's")));
+    // What went meanwhile is told again.
+    world.settled().await;
+    until(&replica.health, "all is told", |report| report == "[+]relay ok\n").await;
+    replica.kill().await;
+}

@@ -251,7 +251,8 @@ fn loss(known: &BrokerMark, found: &Found, now: DateTime<Utc>) -> Option<Loss> {
         return Some(Loss::RolledBack { last: found.last_sequence, acknowledged: known.last_sequence });
     }
     let too_young = |at: DateTime<Utc>| now - at < TimeDelta::from_std(MAX_AGE).unwrap_or(TimeDelta::MAX) - AGE_SLACK;
-    if found.first_sequence > known.first_sequence && known.first_at.is_some_and(too_young) {
+    // What came to an empty stream came after the look at it: it is young, or nobody has looked for a week.
+    if found.first_sequence > known.first_sequence.max(1) && known.first_at.is_none_or(too_young) {
         return Some(Loss::Purged);
     }
     let sequence = known.last_sequence;
@@ -337,6 +338,16 @@ mod tests {
         for (found, lost) in cases {
             assert_eq!(loss(&known(), &found, at(1)), Some(lost));
         }
+    }
+
+    #[test]
+    fn what_came_and_went_since_the_stream_was_seen_empty_is_lost() {
+        let empty = |first_sequence| BrokerMark { first_sequence, first_at: None, ..known() };
+        assert_eq!(loss(&empty(0), &found(), at(1)), None, "it was new");
+        assert_eq!(loss(&empty(3), &Found { first_sequence: 3, ..found() }, at(1)), None);
+        let gone = Found { first_sequence: 5, ..found() };
+        assert_eq!(loss(&empty(0), &gone, at(1)), Some(Loss::Purged));
+        assert_eq!(loss(&empty(3), &gone, at(1)), Some(Loss::Purged));
     }
 
     #[test]
