@@ -38,8 +38,9 @@ Environment (FARMERA_<SERVICE>__<KEY> for one service, FARMERA_<KEY> for all; se
                  version, which new sagas are started with
   products:      STOCK_LOW_THRESHOLD (10), CATALOGUE_CACHE_MS (100)
   payment:       PROVIDER_TIMEOUT_MS (2000), PROVIDER_TRIES_MAX (4), PROVIDER_CONCURRENCY_MAX (2048),
-                 PROVIDER_URL (absent: the sandbox in this process, with SANDBOX_LATENCY_MS (0) and
-                 SANDBOX_CONNECTIONS_MAX (4)), PROVIDER_KEY (secret), PROVIDER_CONNECTIONS_MAX (256)
+                 PROVIDER_URL (required), PROVIDER_KEY (secret), PROVIDER_CONNECTIONS_MAX (256); or SANDBOX=true: a
+                 provider in this process that moves no money, with SANDBOX_LATENCY_MS (0) and
+                 SANDBOX_CONNECTIONS_MAX (4)
   notification:  MAIL_TRANSPORT (file or smtp), MAILBOX_DIR (.farmera/mailbox), SMTP_URL, MAIL_FROM
 Postgres and NATS may come and go: services wait for them, and /readyz says so. SIGTERM or Ctrl-C drains, a second one
 ends at once.";

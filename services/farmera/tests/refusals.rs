@@ -8,11 +8,12 @@ use std::process::{Command, Output};
 use std::thread;
 
 /// A service's environment that is complete; nothing listens on port 1.
-const SOUND: [(&str, &str); 4] = [
+const SOUND: [(&str, &str); 5] = [
     ("FARMERA_DATABASE_URL", "postgres://farmera:secret@127.0.0.1:1/farmera"),
     ("FARMERA_NATS_URL", "nats://127.0.0.1:1"),
     ("FARMERA_GRPC_ADDRESS", "127.0.0.1:0"),
     ("FARMERA_ADMIN_ADDRESS", "127.0.0.1:0"),
+    ("FARMERA_PAYMENT__SANDBOX", "true"),
 ];
 
 fn farmera(arguments: &[&str], environment: &[(&str, &str)]) -> (i32, String) {
@@ -39,6 +40,13 @@ fn a_bad_value_is_named_with_what_would_do() {
     let (code, line) = farmera(&["run", "orders"], &with(&[("FARMERA_ORDERS__GRPC_ADDRESS", "50052")]));
     let expected = "error: FARMERA_ORDERS__GRPC_ADDRESS is \"50052\": expected an address such as 0.0.0.0:50052\n";
     assert_eq!((code, line.as_str()), (2, expected));
+}
+
+#[test]
+fn nobody_plays_with_money_who_was_not_told_to() {
+    let (code, line) = farmera(&["run", "payment"], &with(&[("FARMERA_PAYMENT__SANDBOX", "false")]));
+    assert!(code == 2 && line.starts_with("error: FARMERA_PAYMENT__PROVIDER_URL is not set: "), "{line}");
+    assert!(line.contains("FARMERA_PAYMENT__SANDBOX=true") && line.lines().count() == 1, "{line}");
 }
 
 #[test]

@@ -56,7 +56,7 @@ impl World {
         command.args(arguments).env_clear();
         command.env("FARMERA_PAYMENT__DATABASE_URL", self.servers.service_url("farmera_payment").unwrap());
         command.env("FARMERA_PAYMENT__MIGRATION_URL", self.servers.owner_url("farmera_payment").unwrap());
-        command.env("FARMERA_NATS_URL", self.servers.nats_url());
+        command.env("FARMERA_NATS_URL", self.servers.nats_url()).env("FARMERA_PAYMENT__SANDBOX", "true");
         command.env("FARMERA_GRPC_ADDRESS", "127.0.0.1:0").env("FARMERA_ADMIN_ADDRESS", "127.0.0.1:0");
         let output = command.output().await.unwrap();
         let text = |bytes| String::from_utf8(bytes).unwrap();

@@ -21,7 +21,7 @@ pub struct Config {
 /// Who moves the money.
 #[derive(Clone, Debug)]
 pub enum Provider {
-    /// The sandbox in this process, unless `PROVIDER_URL` is set.
+    /// The sandbox in this process: no money moves. Only where `SANDBOX` is `true`, and `PROVIDER_URL` is not set.
     Sandbox {
         /// `SANDBOX_LATENCY_MS` (0): how much longer every call takes.
         latency: Duration,
@@ -49,6 +49,12 @@ impl Config {
             concurrency_max: number("PROVIDER_CONCURRENCY_MAX", 2_048)? as usize,
         };
         let provider = match provider_url(&env)? {
+            None if !env.value("SANDBOX", false, "true or false")? => {
+                return Err(ConfigError::Missing {
+                    name: format!("FARMERA_{}__PROVIDER_URL", crate::NAME.to_uppercase()),
+                    meaning: "who moves the money; where none is to move, say FARMERA_PAYMENT__SANDBOX=true",
+                });
+            }
             None => Provider::Sandbox {
                 latency: Duration::from_millis(
                     env.value::<u16>("SANDBOX_LATENCY_MS", 0, "milliseconds, 0 to 65535")?.into(),
@@ -95,8 +101,15 @@ mod tests {
     }
 
     #[test]
-    fn without_an_address_the_provider_is_the_sandbox_in_this_process() {
-        let config = Config::from_env(&env()).unwrap();
+    fn without_an_address_nobody_plays_with_money_unless_that_is_said() {
+        for unsaid in [env(), env().with("FARMERA_PAYMENT__SANDBOX", "false")] {
+            let error = Config::from_env(&unsaid).unwrap_err().to_string();
+            assert!(
+                error.starts_with("FARMERA_PAYMENT__PROVIDER_URL is not set: ") && error.contains("SANDBOX"),
+                "{error}"
+            );
+        }
+        let config = Config::from_env(&env().with("FARMERA_PAYMENT__SANDBOX", "true")).unwrap();
         assert!(matches!(config.provider, Provider::Sandbox { connections_max: 4, .. }));
         assert_eq!(config.patience.concurrency_max, 2_048);
     }

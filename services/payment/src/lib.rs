@@ -44,6 +44,7 @@ use farmera_proto::payment::v1::payment_service_server::PaymentServiceServer;
 use sqlx::postgres::PgPool;
 use tokio::net::TcpListener;
 use tonic::service::RoutesBuilder;
+use tracing::warn;
 
 pub use config::Config;
 
@@ -83,6 +84,11 @@ pub const RELAY: RelaySpec = RelaySpec {
     translate: messages::translate,
 };
 
+/// The provider, in health.
+const PROVIDER_PART: &str = "provider";
+/// A provider that moves no money, for everybody to see who looks whether the service is well.
+const SANDBOX_PART: &str = "provider (SANDBOX: no money moves)";
+
 /// The tables of the read model and of the sandbox; the event store's own come before them.
 #[must_use]
 pub fn migrator() -> sqlx::migrate::Migrator {
@@ -103,13 +109,17 @@ pub fn projections() -> Vec<Box<dyn Projection>> {
 /// [`StartError`]: it cannot run with this configuration.
 pub async fn run(config: Config, listener: TcpListener, around: Surroundings) -> Result<bool, StartError> {
     let mut service = Service::start(Schema::new(NAME, &migrator()), &config.common, around).await?;
+    let part = match &config.provider {
+        Provider::Sandbox { .. } => SANDBOX_PART,
+        Provider::Processor(_) => PROVIDER_PART,
+    };
     let provider = provider(config.provider, &config.common, &mut service)?;
 
     let relay = service.relay(RELAY);
     let (nudge, _) = service.project(PaymentProjection);
     let worker = service.worker(Payments, vec![Arc::new(relay.clone()), Arc::new(nudge)]);
 
-    let line = Arc::new(Line::new(Arc::clone(&provider), config.patience.timeout, service.component("provider")));
+    let line = Arc::new(Line::new(Arc::clone(&provider), config.patience.timeout, service.component(part)));
     service.tasks.spawn("provider line", Arc::clone(&line).run(service.shutdown.clone()));
     let settler = Arc::new(Settler::new(worker, line, config.patience));
     let second_look = SecondLook::new(Arc::clone(&service.store), Arc::clone(&settler));
@@ -132,6 +142,8 @@ pub async fn run(config: Config, listener: TcpListener, around: Surroundings) ->
 fn provider(chosen: Provider, common: &Common, service: &mut Service) -> Result<Arc<dyn PaymentProvider>, StartError> {
     match chosen {
         Provider::Sandbox { latency, connections_max } => {
+            warn!("SANDBOX: cards are not charged, whatever payments say; PROVIDER_URL names who moves money");
+            metrics::gauge!("farmera_payment_sandbox").set(1.0);
             let (sandbox, moving_money) = Sandbox::new(sandbox_pool(common, connections_max)?, latency);
             service.tasks.spawn("sandbox provider", moving_money);
             Ok(Arc::new(sandbox))

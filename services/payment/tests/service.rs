@@ -88,11 +88,13 @@ impl Orders {
 async fn an_order_is_paid_for_and_whoever_asks_is_told() {
     let (database_url, nats_url) = servers().await;
     let env = Env::default().with("FARMERA_PAYMENT__DATABASE_URL", &database_url).with("FARMERA_NATS_URL", &nats_url);
+    let env = env.with("FARMERA_PAYMENT__SANDBOX", "true");
     let config = payment::Config::from_env(&env).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
     let (trigger, shutdown) = Shutdown::new();
-    let around = Surroundings { health: Health::new(), shutdown };
+    let health = Health::new();
+    let around = Surroundings { health: health.clone(), shutdown };
     let mut running = tokio::task::JoinSet::new();
     running.spawn(async move { payment::run(config, listener, around).await.unwrap() });
 
@@ -127,6 +129,9 @@ async fn an_order_is_paid_for_and_whoever_asks_is_told() {
     assert_eq!((payment.state(), payment.version), (pb::payment::State::Captured, 4));
     let unknown = edge.get_payment(pb::GetPaymentRequest { payment_id: Uuid::from_u128(9).to_string() }).await;
     assert_eq!(unknown.unwrap_err().code(), tonic::Code::NotFound);
+
+    let report = health.report();
+    assert!(report.contains("[+]payment/provider (SANDBOX: no money moves) ok\n"), "{report}");
 
     let mut queries = PaymentQueryServiceClient::connect(address).await.unwrap();
     let books = queries.list_provider_charges(pb::ListProviderChargesRequest::default()).await.unwrap().into_inner();

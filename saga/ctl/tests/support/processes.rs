@@ -151,6 +151,7 @@ impl Processes {
         command.env("FARMERA_ORDERS__NOTIFICATION_URL", &at.notification);
         command.env("FARMERA_NOTIFICATION__MAILBOX_DIR", self.servers.root().join("mailbox"));
         command.env("FARMERA_NATS_URL", self.servers.nats_url()).env("FARMERA_ADMIN_ADDRESS", "127.0.0.1:0");
+        command.env("FARMERA_PAYMENT__SANDBOX", "true");
         command.env("FARMERA_LOG", "error").envs(variables.iter().copied());
         command
     }

@@ -112,6 +112,8 @@ pub(super) fn configure(env: Env, servers: &Servers, listeners: &Listeners) -> R
         .with("FARMERA_PRODUCTS_URL", &endpoints.products)
         .with("FARMERA_PAYMENT_URL", &endpoints.payment)
         .with("FARMERA_NOTIFICATION_URL", &endpoints.notification)
+        // Unless a processor is named.
+        .with("FARMERA_PAYMENT__SANDBOX", "true")
         .with("FARMERA_NOTIFICATION__MAILBOX_DIR", mailbox(servers).to_string_lossy());
     for (name, _) in &listeners.services {
         let url = servers.service_socket_url(&database(name).name);
