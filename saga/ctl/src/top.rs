@@ -17,6 +17,7 @@ use crate::saga::{exposure, watching};
 use crate::session::Session;
 
 const OPEN: &str = "state = OPEN";
+const OWED: &str = "state = ABANDONED and exposure > 0";
 const OLDEST: i32 = 5;
 
 /// How often, and whether more than once.
@@ -38,7 +39,12 @@ struct Screen {
     oldest: Vec<pb::Saga>,
     letters: pb::GroupDeadLettersResponse,
     projections: pb::ListProjectionsResponse,
-    transport: pb::GetTransportStatusResponse,
+    /// One for each service.
+    transport: Vec<pb::GetTransportStatusResponse>,
+    /// Abandoned sagas that owe what nobody has seen to.
+    owed: pb::CountSagasResponse,
+    /// Services that did not answer: what they have is not counted.
+    away: Vec<String>,
     /// Per second, between this screen and the one before.
     started_rate: Option<f64>,
     ended_rate: Option<f64>,
@@ -49,17 +55,27 @@ struct Screen {
 /// # Errors
 /// [`Failure`] of the server.
 pub async fn command(arguments: Arguments, session: &mut Session) -> Result<(), Failure> {
-    let server = session.server()?;
+    let (server, all) = (session.server()?, session.servers()?);
     if arguments.once {
-        return once(&server, &mut None, session).await;
+        return once(&server, &all, &mut None, session).await;
     }
     let mut before = None;
-    watching::again(arguments.every, session, async |session| once(&server, &mut before, session).await).await
+    watching::again(arguments.every, session, async |session| once(&server, &all, &mut before, session).await).await
 }
 
 /// Looks and draws; `before` is what was seen the last time.
-async fn once(server: &Server, before: &mut Option<(Instant, Screen)>, session: &mut Session) -> Result<(), Failure> {
+async fn once(
+    server: &Server,
+    all: &[Server],
+    before: &mut Option<(Instant, Screen)>,
+    session: &mut Session,
+) -> Result<(), Failure> {
     let mut screen = look(server).await?;
+    for server in all {
+        if machinery(server, &mut screen).await.is_err() {
+            screen.away.push(server.name.to_owned());
+        }
+    }
     let at = Instant::now();
     if let Some((then, before)) = before {
         screen.rate(before, at.duration_since(*then));
@@ -85,17 +101,30 @@ async fn look(server: &Server) -> Result<Screen, Failure> {
         order: Order::Oldest.into(),
         ..pb::ListSagasRequest::default()
     };
-    let machinery = || server.machinery();
     Ok(Screen {
         all: server.ask(server.sagas().count_sagas(count("", GroupBy::State))).await?,
         open: server.ask(server.sagas().count_sagas(count(OPEN, GroupBy::StateAndStep))).await?,
         oldest: server.ask(server.sagas().list_sagas(oldest)).await?.sagas,
-        letters: server.ask(machinery().group_dead_letters(pb::GroupDeadLettersRequest {})).await?,
-        projections: server.ask(machinery().list_projections(pb::ListProjectionsRequest {})).await?,
-        transport: server.ask(machinery().get_transport_status(pb::GetTransportStatusRequest {})).await?,
+        owed: server.ask(server.sagas().count_sagas(count(OWED, GroupBy::Unspecified))).await?,
+        letters: pb::GroupDeadLettersResponse::default(),
+        projections: pb::ListProjectionsResponse::default(),
+        transport: Vec::new(),
+        away: Vec::new(),
         started_rate: None,
         ended_rate: None,
     })
+}
+
+/// What one service's machinery says: letters, read models and the outbox are every service's own.
+async fn machinery(server: &Server, screen: &mut Screen) -> Result<(), Failure> {
+    let machinery = || server.machinery();
+    let letters = server.ask(machinery().group_dead_letters(pb::GroupDeadLettersRequest {})).await?;
+    let projections = server.ask(machinery().list_projections(pb::ListProjectionsRequest {})).await?;
+    let transport = server.ask(machinery().get_transport_status(pb::GetTransportStatusRequest {})).await?;
+    screen.letters.groups.extend(letters.groups);
+    screen.projections.projections.extend(projections.projections);
+    screen.transport.push(transport);
+    Ok(())
 }
 
 impl Screen {
@@ -132,15 +161,27 @@ fn draw(screen: &Screen, out: &mut Out) -> Result<(), Failure> {
     let lag: u64 = screen.projections.projections.iter().map(|projection| projection.lag_events).sum();
     let streams: u64 = screen.projections.projections.iter().map(|projection| projection.parked_streams).sum();
     let letters: u64 = screen.letters.groups.iter().map(|group| group.count).sum();
-    let missing: u64 = screen.transport.streams.iter().map(|stream| stream.missing).sum();
+    let streams_of =
+        |status: &pb::GetTransportStatusResponse| status.streams.iter().map(|one| one.missing).sum::<u64>();
+    let missing: u64 = screen.transport.iter().map(streams_of).sum();
+    let outbox: u64 = screen.transport.iter().map(|status| status.outbox_pending).sum();
     out.line(format!(
         "dead letters {}  outbox {}  missing at the broker {}  read models: lag {} events, {} parked streams",
         grouped(letters),
-        grouped(screen.transport.outbox_pending),
+        grouped(outbox),
         grouped(missing),
         grouped(lag),
         grouped(streams)
     ))?;
+    if screen.owed.count > 0 {
+        let debts = counted(screen.owed.count, "abandoned saga");
+        let owed = format!("{debts} owe {}: sagactl reconcile", exposure::shown(&screen.owed.exposures));
+        out.line(out.tint(Tone::Bad, &owed))?;
+    }
+    if !screen.away.is_empty() {
+        let away = format!("not counted, no answer: {}", screen.away.join(", "));
+        out.line(out.tint(Tone::Bad, &away))?;
+    }
     out.line("")?;
     let heading = out.tint(Tone::Strong, "IN FLIGHT");
     out.line(heading)?;

@@ -22,6 +22,8 @@ async fn a_letter_of_any_service_is_found_tried_again_and_ended_by_plan() {
     }
     let both = |said: &support::Said| said.out.contains("payment/") && said.out.contains("products/");
     ground.until(&["dlq", "list", "-o", "name"], both).await;
+    let screen = ground.well(&["top", "--once"]).await;
+    assert!(screen.contains("dead letters 2 "), "{screen}");
     let names = ground.well(&["dlq", "list", "--service", "payment", "-o", "name"]).await;
     let letter = names.trim();
     let shown = ground.well(&["dlq", "show", letter]).await;

@@ -108,7 +108,7 @@ impl Out {
 
     /// Gathers what is written from now on to one frame of a screen.
     pub fn begin_frame(&mut self) {
-        self.frame = Some(Frame::default());
+        self.frame = Some(Frame::new(screen::width()));
     }
 
     /// Writes the frame, if there is one, and everything else out.

@@ -9,14 +9,27 @@ pub const LEAVE: &str = "\u{1b}[?7h\u{1b}[?25h\u{1b}[?1049l";
 
 /// Lines that are gathered to be written at once.
 #[derive(Debug, Default)]
-pub struct Frame(String);
+pub struct Frame {
+    text: String,
+    width: Option<usize>,
+}
 
 impl Frame {
-    /// One more line; what stood behind it is wiped.
+    /// One as wide as the terminal is now; `None`: as wide as its lines.
+    #[must_use]
+    pub fn new(width: Option<usize>) -> Self {
+        Self { text: String::new(), width }
+    }
+
+    /// One more line; what stood behind it is wiped. A line that is too long ends with a mark: half a number is none.
     pub fn line(&mut self, text: &str) {
         for line in text.split('\n') {
-            self.0.push_str(line);
-            self.0.push_str("\u{1b}[K\n");
+            let line = match self.width {
+                Some(width) => console::truncate_str(line, width, "…"),
+                None => line.into(),
+            };
+            self.text.push_str(&line);
+            self.text.push_str("\u{1b}[K\n");
         }
     }
 
@@ -24,8 +37,14 @@ impl Frame {
     /// ends.
     #[must_use]
     pub fn whole(self) -> String {
-        format!("\u{1b}[?2026h\u{1b}[H{}\u{1b}[J\u{1b}[?2026l", self.0)
+        format!("\u{1b}[?2026h\u{1b}[H{}\u{1b}[J\u{1b}[?2026l", self.text)
     }
+}
+
+/// How many characters a line of the terminal has, if it says so.
+#[must_use]
+pub fn width() -> Option<usize> {
+    console::Term::stdout().size_checked().map(|(_, columns)| usize::from(columns)).filter(|columns| *columns > 0)
 }
 
 /// Tells the terminal something; when it is gone, nobody misses it.
@@ -46,6 +65,16 @@ mod tests {
         let frame = frame.whole();
         assert!(!frame.contains("\u{1b}[2J"), "{frame:?}");
         assert_eq!(frame, "\u{1b}[?2026h\u{1b}[H3 sagas\u{1b}[K\ntwo\u{1b}[K\nlines\u{1b}[K\n\u{1b}[J\u{1b}[?2026l");
+    }
+
+    #[test]
+    fn a_line_that_is_too_long_is_cut_with_a_mark_whatever_its_colours() {
+        let mut frame = Frame::new(Some(10));
+        frame.line("exactly 10");
+        frame.line("\u{1b}[31mexposure 1234.00 EUR\u{1b}[0m");
+        let frame = frame.whole();
+        assert!(frame.contains("exactly 10\u{1b}[K\n"), "{frame:?}");
+        assert!(frame.contains("exposure …") && frame.contains("\u{1b}[0m") && !frame.contains("123"), "{frame:?}");
     }
 
     #[test]
