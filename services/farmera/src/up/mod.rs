@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use chassis::config::Env;
 use farmera_local::Servers;
 use futures::future::{join_all, select_all, try_join_all};
+use tokio::time::sleep;
 
 use crate::addresses::{self, Addresses, Endpoints, Starting};
 use crate::clients::Clients;
@@ -23,6 +24,8 @@ pub use command::{Arguments, READY, command};
 
 /// Services that do not come up within this time never will.
 const READY_LIMIT: Duration = Duration::from_secs(60);
+/// A machine that has much else to do is asked again.
+const SEED_AGAIN_AFTER: Duration = Duration::from_millis(500);
 /// Marks a state whose catalogue was put in.
 const SEEDED: &str = "catalogue-is-in";
 
@@ -166,8 +169,15 @@ impl Stack {
         if mark.exists() {
             return Ok(());
         }
+        let deadline = Instant::now() + READY_LIMIT;
         let seeded = async {
-            catalogue::seed(&self.clients).await?;
+            // Every part of it has an id of its own: asking again is asking for the same.
+            while let Err(failure) = catalogue::seed(&self.clients).await {
+                if !matches!(failure, Failure::Unavailable(_)) || Instant::now() > deadline {
+                    return Err(failure);
+                }
+                sleep(SEED_AGAIN_AFTER).await;
+            }
             Ok(((), "catalogue of 3 farms and 20 products".to_owned()))
         };
         timed(options.progress, seeded).await?;
