@@ -21,7 +21,7 @@ pub(crate) const SUPERUSER: &str = "postgres";
 const SETTINGS: [(&str, &str); 7] = [
     ("listen_addresses", "127.0.0.1"),
     ("shared_buffers", "128MB"),
-    ("max_connections", "100"),
+    ("max_connections", "400"),
     ("max_wal_size", "2GB"),
     ("idle_in_transaction_session_timeout", "5s"),
     ("logging_collector", "off"),

@@ -7,7 +7,7 @@ use crate::weather::BrokerFaults;
 
 /// As in production: what one replica remembers, another has changed.
 const REPLICAS: usize = 2;
-const REPLICAS_MAX: usize = 8;
+const REPLICAS_MAX: usize = 6;
 
 fn parse_replicas(text: &str) -> Result<usize, String> {
     let replicas = text.parse().ok().filter(|replicas| (1..=REPLICAS_MAX).contains(replicas));

@@ -8,7 +8,7 @@ use farmera::clients::Clients;
 use farmera_proto::orders::v1 as pb;
 use farmera_proto::orders::v1::order::State;
 use farmera_proto::products::v1 as products;
-use support::{catalogue, end_of, id, invariants_hold, order_of, place, stack, until};
+use support::{catalogue, end_of, id, invariants_hold, order_of, place, replicated, until};
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
@@ -28,7 +28,7 @@ async fn refused(clients: &Clients, request: pb::PlaceOrderRequest) -> Status {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_refusal_names_its_field_and_stores_nothing() {
-    let stack = stack().await;
+    let stack = replicated().await;
     let clients = &stack.clients;
     let product = catalogue(clients).await.remove(0).id;
     let sound = || order_of(&product, 1, "tok_success");
@@ -60,7 +60,7 @@ async fn every_refusal_names_its_field_and_stores_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn closed_products_mixed_currencies_and_overflow_are_refused() {
-    let stack = stack().await;
+    let stack = replicated().await;
     let clients = &stack.clients;
     let known = catalogue(clients).await;
     let closed = products::SetActiveRequest { product_id: known[0].id.clone(), active: false };
@@ -87,7 +87,7 @@ async fn closed_products_mixed_currencies_and_overflow_are_refused() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_same_request_is_the_same_order_and_another_payload_is_refused() {
-    let stack = stack().await;
+    let stack = replicated().await;
     let clients = &stack.clients;
     let product = catalogue(clients).await.remove(0).id;
     let request = order_of(&product, 2, "tok_success");
@@ -113,7 +113,7 @@ async fn the_same_request_is_the_same_order_and_another_payload_is_refused() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hot_product_is_never_oversold() {
-    let stack = stack().await;
+    let stack = replicated().await;
     let clients = &stack.clients;
     let product = catalogue(clients).await.into_iter().min_by_key(|product| product.available).unwrap();
     let wanted = u32::try_from(product.available).unwrap() + 40;
@@ -131,7 +131,7 @@ async fn a_hot_product_is_never_oversold() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn cancelling_is_idempotent_and_unknown_orders_are_not_found() {
-    let stack = stack().await;
+    let stack = replicated().await;
     let clients = &stack.clients;
     let product = catalogue(clients).await.remove(0).id;
     let order = place(clients, order_of(&product, 1, "tok_success")).await.unwrap();
@@ -150,5 +150,29 @@ async fn cancelling_is_idempotent_and_unknown_orders_are_not_found() {
     let status = clients.orders.clone().get_order(unknown).await.unwrap_err();
     assert_eq!((status.code(), reason(&status).as_str()), (Code::NotFound, "ORDER_NOT_FOUND"));
     invariants_hold(clients).await;
+    stack.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn both_replicas_tell_the_same_of_an_order_that_one_accepted_and_the_other_cancelled() {
+    let stack = replicated().await;
+    let (one, other) = (&stack.clients, &stack.others[0]);
+    let product = catalogue(one).await.remove(0).id;
+    let order = place(one, order_of(&product, 1, "tok_success")).await.unwrap();
+    let completed = until(one, &order.id, &[State::Completed]).await;
+
+    let cancel = pb::CancelOrderRequest { order_id: order.id.clone(), reason: "changed my mind".to_owned() };
+    other.orders.clone().cancel_order(cancel).await.unwrap();
+    until(other, &order.id, &[State::Cancelled]).await;
+
+    for clients in [one, other] {
+        let request = pb::WatchOrderRequest { order_id: order.id.clone(), seen_version: completed.version };
+        let mut changes = clients.orders.clone().watch_order(request).await.unwrap().into_inner();
+        let mut told = Vec::new();
+        while let Some(change) = changes.message().await.unwrap() {
+            told.push(change.order.unwrap().state());
+        }
+        assert_eq!(told, [State::Cancelled], "the truth, and its end");
+    }
     stack.stop().await;
 }

@@ -14,7 +14,7 @@ use crate::up::{Options, Stack};
 pub const READY: &str = "ready";
 
 /// More in one process would only share what it has.
-const REPLICAS_MAX: usize = 8;
+const REPLICAS_MAX: usize = 6;
 
 /// What `farmera up` is told.
 #[derive(Args, Debug)]

@@ -31,14 +31,23 @@ pub async fn stack() -> Stack {
     stack_with(&[]).await
 }
 
+/// Everything, every service twice.
+pub async fn replicated() -> Stack {
+    start(REPLICAS, &[]).await
+}
+
 /// Everything, with variables for the services.
 pub async fn stack_with(variables: &[(&str, &str)]) -> Stack {
+    start(1, variables).await
+}
+
+async fn start(replicas: usize, variables: &[(&str, &str)]) -> Stack {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let number = COUNT.fetch_add(1, Ordering::Relaxed);
     let state = farmera_local::project_root().join(format!(".farmera/system-{}-{number}", std::process::id()));
     chassis::telemetry::init_logs("warn");
     let mut options = Options::throwaway(state);
-    options.replicas = REPLICAS;
+    options.replicas = replicas;
     options.variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     Stack::start(options).await.unwrap()
 }
