@@ -13,7 +13,7 @@ use crate::connection::Server;
 use crate::failure::Failure;
 use crate::output::paint::Tone;
 use crate::output::table::{Cell, Column};
-use crate::output::words::{age, harmless, length, or_dash, time};
+use crate::output::words::{age, counted, harmless, length, or_dash, time};
 use crate::output::{Format, Listed, has_audience, tell};
 use crate::session::Session;
 
@@ -124,8 +124,29 @@ pub async fn watch(
     let operation = ended?;
     if !session.out.whole(&operation.name(), &operation)? {
         session.out.line(summary(&operation))?;
+        if let Some(next) = next(&operation) {
+            session.out.tell(next)?;
+        }
     }
     verdict(&operation)
+}
+
+/// How to go on after an operation that is over, but not the end of it.
+fn next(operation: &pb::Operation) -> Option<String> {
+    let kind = operation.act.as_ref().map_or(Kind::Unspecified, pb::Act::kind);
+    let left = operation.total.saturating_sub(operation.succeeded).saturating_sub(operation.failed);
+    match operation.state() {
+        State::Stopped | State::Failed if left > 0 => Some(format!(
+            "{} not seen to, as they were before. To go on: see why (sagactl op show {}), then plan anew what is left",
+            counted(left.into(), thing_of(kind)),
+            operation.id
+        )),
+        State::Done if kind == Kind::Release && operation.succeeded > 0 => Some(
+            "those who wait are let go by and by, and too many failures stop it: look with sagactl hold list"
+                .to_owned(),
+        ),
+        State::Done | State::Stopped | State::Failed | State::Running | State::Unspecified => None,
+    }
 }
 
 fn summary(operation: &pb::Operation) -> String {
@@ -255,6 +276,19 @@ mod tests {
     fn the_bar_shows_how_far_it_is() {
         let shown = bar(&operation(State::Running, 14, 0), Duration::from_secs(2));
         assert_eq!(shown, "###########-------------------  14/37  ok 14  failed 0  7.0/s  eta 3.285s");
+    }
+
+    #[test]
+    fn whoever_applied_what_did_not_come_to_its_end_is_told_how_to_go_on() {
+        let of = |kind: Kind, operation: pb::Operation| {
+            next(&pb::Operation { act: Some(pb::Act { kind: kind.into(), ..pb::Act::default() }), ..operation })
+        };
+        let failed = of(Kind::Retry, operation(State::Failed, 3, 1)).unwrap();
+        assert!(failed.starts_with("33 sagas not seen to, as they were before."), "{failed}");
+        assert!(failed.contains("sagactl op show 7"), "{failed}");
+        assert_eq!(of(Kind::Retry, operation(State::Done, 36, 1)), None);
+        let released = of(Kind::Release, operation(State::Done, 1, 0)).unwrap();
+        assert!(released.contains("sagactl hold list"), "{released}");
     }
 
     #[test]
