@@ -63,6 +63,17 @@ pub struct RebuildTransport {
     pub course: PlainCourse,
 }
 
+/// Whose stream to make anew.
+#[derive(Args, Debug)]
+pub struct RenewTransport {
+    /// The service whose stream it is.
+    #[arg(required_unless_present = "apply", conflicts_with = "apply")]
+    pub service: Option<String>,
+    /// Preview, then act.
+    #[command(flatten)]
+    pub course: PlainCourse,
+}
+
 /// What can be asked about the way to the broker.
 #[derive(Debug, Subcommand)]
 pub enum TransportCommand {
@@ -74,6 +85,8 @@ pub enum TransportCommand {
     },
     /// Compare a service's log with what the broker holds, and tell again what is missing.
     Rebuild(RebuildTransport),
+    /// Delete a service's stream and make it anew: for one that keeps refusing messages, as after a full disk.
+    Renew(RenewTransport),
 }
 
 /// What can be asked about services.
@@ -222,6 +235,11 @@ impl Listed for Way {
 pub async fn transport(command: TransportCommand, session: &mut Session) -> Result<(), Failure> {
     let service = match command {
         TransportCommand::Status { service } => service,
+        TransportCommand::Renew(RenewTransport { service, course }) => {
+            let wanted = Wanted::plain("transport renew", Kind::RenewTransport);
+            let wanted = Wanted { service: service.unwrap_or_default(), ..wanted };
+            return act::run(wanted, Ok(pb::Selection::default()), course.into(), session).await;
+        }
         TransportCommand::Rebuild(RebuildTransport { service, from, course }) => {
             let service = service.unwrap_or_default();
             let from_time = replay::time_at(from, session)?;

@@ -4,13 +4,19 @@
 
 mod support;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::jetstream::{self, stream};
+use chassis::clock::Uuids;
 use chassis::health::Health;
-use eventstore::{BrokerMark, Transport as _, TxId};
+use chassis::operations::plan::assemble;
+use chassis::operations::renew::StreamActs;
+use chassis::operations::{Acts as _, Item, Job, Mandate, Told};
+use eventstore::{Actor, BrokerMark, IdSource as _, Transport as _, TxId};
+use farmera_proto::saga::v1 as pb;
 use sqlx::Connection as _;
-use support::{STREAM, World};
+use support::{SPEC, STREAM, World};
 
 async fn change(world: &World, change: impl FnOnce(&mut stream::Config, u64)) {
     let jetstream = jetstream::new(async_nats::connect(world.servers.nats_url()).await.unwrap());
@@ -134,5 +140,45 @@ async fn a_stream_that_was_edited_by_hand_is_put_right_while_running_and_what_is
     // What went meanwhile is told again.
     world.settled().await;
     until(&replica.health, "all is told", |report| report == "[+]relay ok\n").await;
+    replica.kill().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_is_made_anew_by_plan_with_its_settings_and_what_it_held_is_told_again() {
+    let world = World::new().await;
+    let replica = world.replica().await;
+    for number in 0..4 {
+        world.tell(&replica, number).await;
+    }
+    world.settled().await;
+    change(&world, |config, _| config.description = Some("ana's".to_owned())).await;
+    let jetstream = jetstream::new(async_nats::connect(world.servers.nats_url()).await.unwrap());
+    let created = async || jetstream.get_stream(STREAM).await.unwrap().cached_info().created;
+    let before = created().await;
+
+    let broker = world.broker().await;
+    broker.client.flush().await.unwrap();
+    let acts = StreamActs { spec: SPEC, store: Arc::new(world.store()), broker, domain: "orchard" };
+    let mandate = Mandate { actor: Actor::new("operator:ana"), reason: "the disk was full".to_owned() };
+    let act = pb::Act { kind: pb::act::Kind::RenewTransport.into(), ..pb::Act::default() };
+    let (nothing, now) = (pb::Selection::default(), chrono::DateTime::UNIX_EPOCH);
+    let foreseen = acts.foresee(&act, &nothing, &mandate, now).await.unwrap();
+    assert!(foreseen.items[0].events[0].starts_with("the stream is deleted with its 4 messages"), "{foreseen:?}");
+    let plan = assemble("orchard", act.clone(), &mandate, foreseen);
+    let operation = pb::Operation { act: Some(act), ..pb::Operation::default() };
+    let progress = Told::default();
+    let items = [Item { ordinal: 1, item: STREAM.to_owned(), version: plan.items[0].version.try_into().unwrap() }];
+    let job = || Job { operation: &operation, id: Uuids.next_id(), progress: &progress };
+    assert_eq!(acts.carry_out(job(), &items).await, [Ok(None)]);
+
+    let after = created().await;
+    assert!(after > before);
+    world.settled().await.assert_in_order();
+    until(&replica.health, "all is told", |report| report == "[+]relay ok\n").await;
+    let config = jetstream.get_stream(STREAM).await.unwrap().cached_info().config.clone();
+    assert_eq!(config.description.as_deref(), Some("ana's"));
+    assert_eq!(acts.moved(&plan, &mandate, now).await.unwrap(), [STREAM], "it was done");
+    assert_eq!(acts.carry_out(job(), &items).await, [Ok(None)], "whoever follows one that died");
+    assert_eq!(created().await, after, "does not do it again");
     replica.kill().await;
 }

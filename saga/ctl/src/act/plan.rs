@@ -54,6 +54,7 @@ fn words_of(kind: Kind) -> (&'static str, &'static str) {
         Kind::Release => ("hold release", "hold"),
         Kind::RebuildProjection => ("projection rebuild", "read model"),
         Kind::RebuildTransport => ("transport rebuild", "stream"),
+        Kind::RenewTransport => ("transport renew", "stream"),
         Kind::TellAgain => ("replay events", "range"),
     }
 }
@@ -139,6 +140,7 @@ fn concerned(kind: Kind, item: &pb::PlanItem) -> Option<String> {
         | Kind::CancelTimer
         | Kind::Migrate
         | Kind::RebuildTransport
+        | Kind::RenewTransport
         | Kind::TellAgain => None,
     }
 }

@@ -6,7 +6,7 @@
 //! ([`runner`]), at a pace ([`pace`]): whoever dies leaves a claim that runs out, and the next one goes on.
 //!
 //! What can be done is [`Acts`]: to dead letters ([`letters`]), to read models ([`rebuild`]), to the broker's memory
-//! ([`retell`]), to ranges of the log ([`range`]), here; to sagas and holds in the service that runs them. [`operator`] and
+//! ([`retell`]), to its streams ([`renew`]), to ranges of the log ([`range`]), here; to sagas and holds in the service that runs them. [`operator`] and
 //! [`machinery`] are the ways in. What changes nothing needs no plan: [`check`] compares a read model with the log.
 
 pub mod book;
@@ -20,6 +20,7 @@ pub mod plan;
 pub mod plan_book;
 pub mod range;
 pub mod rebuild;
+pub mod renew;
 pub mod retell;
 pub mod runner;
 mod watch;

@@ -13,6 +13,7 @@ use super::operator::Operator;
 use super::plan_book::PlanBook;
 use super::range::RangeActs;
 use super::rebuild::ProjectionActs;
+use super::renew::StreamActs;
 use super::retell::TransportActs;
 use super::runner::Runner;
 use crate::projection::Projection;
@@ -57,6 +58,12 @@ impl Operating {
             domain,
         }));
         acts.push(Arc::new(TransportActs {
+            spec: relay,
+            store: Arc::clone(&service.transport),
+            broker: service.broker.clone(),
+            domain,
+        }));
+        acts.push(Arc::new(StreamActs {
             spec: relay,
             store: Arc::clone(&service.transport),
             broker: service.broker.clone(),

@@ -138,6 +138,7 @@ pub fn is_destructive(kind: Kind) -> bool {
         | Kind::Release
         | Kind::RebuildProjection
         | Kind::RebuildTransport
+        | Kind::RenewTransport
         | Kind::TellAgain => false,
     }
 }

@@ -47,7 +47,9 @@ impl Cause {
         fmt::from_fn(move |f| match self {
             Self::NotConnected => write!(f, "no connection to NATS"),
             Self::Refused(error) => write!(f, "stream {stream} refuses to store: {error}"),
-            Self::NoAnswer => write!(f, "stream {stream} does not say that it stores"),
+            Self::NoAnswer => {
+                write!(f, "stream {stream} does not answer: the broker is frozen, or its disk is or was full")
+            }
             Self::Unseen(error) => write!(f, "stream {stream} cannot be looked at: {error}"),
             Self::Untellable => {
                 write!(f, "this program cannot tell an event: a newer one wrote it, or it is too large")

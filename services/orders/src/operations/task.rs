@@ -64,6 +64,7 @@ impl Task {
             | Kind::Discard
             | Kind::RebuildProjection
             | Kind::RebuildTransport
+            | Kind::RenewTransport
             | Kind::TellAgain => {
                 violations.add("act.kind", "is no act on sagas or holds");
                 None
@@ -97,6 +98,7 @@ pub fn is_on_sagas(kind: Kind) -> bool {
         | Kind::Release
         | Kind::RebuildProjection
         | Kind::RebuildTransport
+        | Kind::RenewTransport
         | Kind::TellAgain => false,
     }
 }
