@@ -41,7 +41,7 @@ impl<P: Process> Saga<P> {
             Self::Compensating(state) => state.asked(step, lane),
             Self::Ended(state) => {
                 let view = state.steps.iter().find(|view| view.name == *step);
-                view.map_or(Asked::Never, |view| ended(view, lane))
+                view.map_or(Asked::Never, |view| ended(view, lane, &state.asked_by))
             }
         }
     }
@@ -51,6 +51,7 @@ impl<P: Process> Saga<P> {
         match (&mut self, event) {
             (Self::Running(state), SagaEvent::StepRequested { .. }) => state.asked_by.0.push(id),
             (Self::Compensating(state), SagaEvent::CompensationRequested { .. }) => state.asked_by.0.push(id),
+            (Self::Ended(state), SagaEvent::CompensationRequested { .. }) => state.asked_by.0.push(id),
             (Self::NotStarted | Self::Running(_) | Self::Compensating(_) | Self::Ended(_), _) => {}
         }
         self
@@ -83,28 +84,13 @@ impl<P: Process> Compensating<P> {
     }
 }
 
-/// Of a saga that is over, nothing is sought any more.
-fn ended(view: &StepView, lane: Lane) -> Asked<'static> {
-    let is_undone = match view.phase {
-        StepPhase::Asked
-        | StepPhase::Waiting
-        | StepPhase::Parked
-        | StepPhase::Held
-        | StepPhase::Rejected
-        | StepPhase::Done
-        | StepPhase::Skipped
-        | StepPhase::Owed => false,
-        StepPhase::UndoAsked
-        | StepPhase::UndoWaiting
-        | StepPhase::UndoParked
-        | StepPhase::UndoHeld
-        | StepPhase::Undone
-        | StepPhase::UndoSkipped => true,
-    };
-    match lane {
-        Lane::Forward if is_undone => Asked::Before,
-        Lane::Undo if !is_undone => Asked::Never,
-        Lane::Forward | Lane::Undo => before(view.attempts),
+/// Of a saga that is over nothing is sought any more but what an operator has undone after its end.
+fn ended<'s>(view: &StepView, lane: Lane, asked_by: &'s AskedBy) -> Asked<'s> {
+    match (lane, view.phase) {
+        (Lane::Forward, phase) if phase.is_of_undo() => Asked::Before,
+        (Lane::Undo, StepPhase::UndoAsked | StepPhase::UndoWaiting | StepPhase::UndoParked) => Asked::Now(asked_by),
+        (Lane::Undo, phase) if !phase.is_of_undo() => Asked::Never,
+        (Lane::Forward | Lane::Undo, _) => before(view.attempts),
     }
 }
 

@@ -228,6 +228,9 @@ pub struct Ended<P: Process> {
     pub outputs: Vec<(StepName, Shared<P::Output>)>,
     /// Who wanted it undone when there was no way back any more, and why.
     pub cancel: Option<ByHand>,
+    /// The stored events that asked for something, before its end and after.
+    #[serde(skip)]
+    pub asked_by: AskedBy,
 }
 
 /// How a saga ended.

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use eventstore::{Aggregate as _, EventId};
-use saga::testing::{World, cancelled, done, started, undone, woken};
+use saga::testing::{World, abandoned, cancelled, done, retried, started, undone, woken};
 use saga::{Asked, Definition, Lane, Process, RetryPolicy, Saga, SagaEvent, ask, saga};
 use uuid::Uuid;
 
@@ -81,4 +81,19 @@ fn every_attempt_asks_and_what_is_answered_is_asked_no_more() {
         assert_eq!(over.asked(step, lane), Asked::Before, "{step}");
     }
     assert_eq!(over.asked("ticket", Lane::Forward), Asked::Never);
+}
+
+#[test]
+fn what_an_abandoned_saga_has_undone_after_its_end_is_asked_too() {
+    let trip = trip();
+    let mut world = World::new(&trip);
+    for input in [started(()), done("seat"), abandoned()] {
+        world.submit(input).unwrap();
+    }
+    assert_eq!(stored(&events(&world)).asked("seat", Lane::Undo), Asked::Never);
+    world.submit(retried("seat")).unwrap();
+    let last = u128::try_from(events(&world).len()).unwrap();
+    assert_eq!(askers(&events(&world), "seat", Lane::Undo).unwrap().last(), Some(&last));
+    world.submit(undone("seat")).unwrap();
+    assert_eq!(stored(&events(&world)).asked("seat", Lane::Undo), Asked::Before);
 }

@@ -118,7 +118,8 @@ impl<P: Process> Running<P> {
             Ending::Completed | Ending::Abandoned { .. } => self.outputs(),
             Ending::Compensated { .. } => Vec::new(),
         };
-        Saga::Ended(Ended { origin: self.origin, ending, steps, outputs, cancel: self.cancel })
+        let (origin, cancel, asked_by) = (self.origin, self.cancel, self.asked_by);
+        Saga::Ended(Ended { origin, ending, steps, outputs, cancel, asked_by })
     }
 
     fn outputs(&self) -> Vec<(StepName, Shared<P::Output>)> {
@@ -220,7 +221,7 @@ impl<P: Process> Compensating<P> {
             Ending::Abandoned { .. } => self.outputs(),
             Ending::Completed | Ending::Compensated { .. } => Vec::new(),
         };
-        Saga::Ended(Ended { origin: self.origin, ending, steps, outputs, cancel: None })
+        Saga::Ended(Ended { origin: self.origin, ending, steps, outputs, cancel: None, asked_by: self.asked_by })
     }
 
     fn outputs(&self) -> Vec<(StepName, Shared<P::Output>)> {
