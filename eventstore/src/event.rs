@@ -59,6 +59,21 @@ impl<'de> Deserialize<'de> for Actor {
 #[serde(transparent)]
 pub struct TraceContext(pub String);
 
+impl TraceContext {
+    /// What a header or an attribute says, when it is a `traceparent` as W3C writes it, of version 00:
+    /// `00-<32 hex digits>-<16>-<2>`. `None` for everything else: a trace is lost, never a message or a request.
+    #[must_use]
+    pub fn read(said: &str) -> Option<Self> {
+        let is_hex = |part: &str, digits: usize| {
+            part.len() == digits && part.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'))
+        };
+        let mut parts = said.split('-');
+        let [version, trace, parent, flags] = [parts.next()?, parts.next()?, parts.next()?, parts.next()?];
+        let whole = version == "00" && is_hex(trace, 32) && is_hex(parent, 16) && is_hex(flags, 2);
+        (whole && parts.next().is_none()).then(|| Self(said.to_owned()))
+    }
+}
+
 /// Where a change comes from: stamped on every event that it leads to.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Cause {
@@ -146,5 +161,21 @@ mod tests {
         let long = "ä".repeat(Actor::LENGTH_MAX + 5);
         assert_eq!(Actor::new(long).as_str().chars().count(), Actor::LENGTH_MAX);
         assert_eq!(Actor::new("operator:ana").as_str(), "operator:ana");
+    }
+}
+
+#[cfg(test)]
+mod traces {
+    use super::TraceContext;
+
+    #[test]
+    fn what_is_no_traceparent_is_no_trace() {
+        let sound = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        assert_eq!(TraceContext::read(sound), Some(TraceContext(sound.to_owned())));
+        let too_long = format!("{sound}-{}", "x".repeat(600));
+        let longer_parts = sound.replace("00f067aa", "00f067aa00");
+        for other in ["", "00", "x", &too_long, &longer_parts, &sound.to_uppercase(), &sound.replace("00-4", "01-4")] {
+            assert_eq!(TraceContext::read(other), None, "{other}");
+        }
     }
 }

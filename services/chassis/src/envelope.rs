@@ -141,7 +141,7 @@ impl Incoming {
             correlation: uuid("correlationid", said.correlation)?,
             causation: uuid("causationid", said.causation)?,
             request: said.request.and_then(|request| request.parse().ok()),
-            trace: said.trace.map(|trace| TraceContext(trace.to_owned())),
+            trace: said.trace.and_then(TraceContext::read),
             source: text("source", said.source)?,
             // Of an absent data nothing can be shared.
             body: if said.data.is_empty() { Bytes::new() } else { body.slice_ref(said.data) },
@@ -281,6 +281,15 @@ mod tests {
         }
         assert_ne!(named("farmera.orders.v1.PaymentVoidRequested", 2), question);
         assert_eq!(named("farmera.orders.v1.OrderPlaced", 2), None);
+    }
+
+    #[test]
+    fn a_trace_that_is_none_is_dropped_and_the_message_heard() {
+        let trace = format!("00-{}", "x".repeat(600));
+        let cause = Cause { trace: Some(TraceContext(trace)), ..cause() };
+        let sealed = seal_repeat("/farmera/orders", outgoing(), "order/1", DateTime::default(), &cause);
+        let opened = Incoming::open(sealed.subject, &sealed.headers(), &Bytes::from(sealed.body)).unwrap();
+        assert_eq!(opened.trace, None);
     }
 
     #[test]

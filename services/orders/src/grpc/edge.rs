@@ -150,6 +150,5 @@ fn prost_len(message: &impl prost::Message) -> usize {
 }
 
 fn trace_of<T>(request: &Request<T>) -> Option<TraceContext> {
-    let parent = request.metadata().get("traceparent")?.to_str().ok()?;
-    (parent.len() == 55 && parent.is_ascii()).then(|| TraceContext(parent.to_owned()))
+    TraceContext::read(request.metadata().get("traceparent")?.to_str().ok()?)
 }

@@ -55,8 +55,8 @@ pub struct Edge {
 impl Edge {
     fn cause(&self, metadata: &MetadataMap, request_id: Option<Uuid>) -> Cause {
         let id = request_id.unwrap_or_else(|| self.ids.next_id());
-        let trace = metadata.get("traceparent").and_then(|trace| trace.to_str().ok()).filter(|trace| trace.len() <= 64);
-        let trace = trace.map(|trace| TraceContext(trace.to_owned()));
+        let trace = metadata.get("traceparent").and_then(|trace| trace.to_str().ok());
+        let trace = trace.and_then(TraceContext::read);
         Cause { correlation: id, causation: id, trace, actor: Actor::new("client") }
     }
 
