@@ -56,6 +56,8 @@ pub(crate) struct Cached {
     pub(crate) version: Version,
     /// The digest of that version. While a unit holds events for the stream, that of the version before them.
     pub(crate) head: Option<Digest>,
+    /// When its last event happened, as far as it was read: within a stream time never runs backwards, whatever clocks do.
+    pub(crate) time: DateTime<Utc>,
     pub(crate) wake: Wake,
     /// The version of the stream's last snapshot, as far as this process knows.
     pub(crate) snapshot: Version,
@@ -65,15 +67,20 @@ impl Cached {
     /// A stream as it was loaded; `head` is the digest of its version, `snapshot` is the version of the snapshot that it began with.
     pub(crate) fn new(state: Box<dyn AnyState>, version: Version, head: Option<Digest>, snapshot: Version) -> Self {
         let wake = if version == Version::NONE { Wake::Asleep } else { Wake::Unknown };
-        Self { state, version, head, wake, snapshot }
+        Self { state, version, head, time: DateTime::<Utc>::MIN_UTC, wake, snapshot }
+    }
+
+    /// The same, with the time of its last event.
+    pub(crate) fn at(self, time: DateTime<Utc>) -> Self {
+        Self { time, ..self }
     }
 }
 
 impl Clone for Cached {
     fn clone(&self) -> Self {
         // The method of the state inside the box: a call on the box itself would clone the box as an aggregate.
-        let Self { version, head, wake, snapshot, .. } = *self;
-        Self { state: (*self.state).clone_box(), version, head, wake, snapshot }
+        let Self { version, head, time, wake, snapshot, .. } = *self;
+        Self { state: (*self.state).clone_box(), version, head, time, wake, snapshot }
     }
 }
 

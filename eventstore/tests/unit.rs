@@ -70,6 +70,40 @@ fn expected(commit: &Commit) -> Vec<(Version, usize)> {
 }
 
 #[test]
+fn time_within_a_stream_never_runs_backwards_whatever_the_clock_does() {
+    let mut shell = Shell::new();
+    shell.load(&[(1, &[DEPOSIT]), (2, &[DEPOSIT])]);
+    let (ahead, right) = (noon() + Duration::hours(2), noon() + Duration::minutes(1));
+    for (number, now, time) in [(1, ahead, ahead), (1, right, ahead), (2, right, right), (1, ahead, ahead)] {
+        shell.clock = FixedClock(now);
+        let mut unit = shell.unit();
+        unit.get::<Account>(account(number)).expect("at hand");
+        unit.record::<Account>(account(number), &[DEPOSIT]).expect("recorded");
+        unit.accept();
+        drop(unit.to_commit());
+        let recorded = unit.into_recorded(committed());
+        assert_eq!(recorded.iter().map(|event| event.time).collect::<Vec<_>>(), [time], "account {number}");
+    }
+    // Another process, which has to read first.
+    let mut late = recorded(1, &[DEPOSIT]);
+    late.iter_mut().for_each(|event| event.time = ahead);
+    let mut shell = Shell::new();
+    shell.clock = FixedClock(right);
+    let mut unit = shell.unit();
+    assert!(unit.get::<Account>(account(1)).is_err());
+    unit.refuse();
+    unit.restart();
+    unit.feed(&late);
+    unit.loaded();
+    unit.begin(cause(2));
+    unit.get::<Account>(account(1)).expect("at hand");
+    unit.record::<Account>(account(1), &[DEPOSIT]).expect("recorded");
+    unit.accept();
+    drop(unit.to_commit());
+    assert_eq!(unit.into_recorded(committed()).first().map(|event| event.time), Some(ahead));
+}
+
+#[test]
 fn an_input_sees_what_the_one_before_it_recorded() {
     let mut shell = Shell::new();
     shell.load(&[(1, &[DEPOSIT])]);

@@ -1,3 +1,5 @@
+use chrono::{DateTime, Utc};
+
 use super::Fold;
 use crate::cache::AnyState;
 use crate::snapshot::thaw;
@@ -26,13 +28,22 @@ pub(super) struct Loading {
     pub(super) version: Version,
     /// The digest of that version.
     pub(super) head: Option<Digest>,
+    /// When that version happened; not known of a snapshot.
+    pub(super) time: DateTime<Utc>,
     /// The version of the snapshot it began with.
     pub(super) snapshot: Version,
 }
 
 impl Loading {
     pub(super) fn new(folding: Folding) -> Self {
-        Self { folding, state: Ok(None), version: Version::NONE, head: None, snapshot: Version::NONE }
+        Self {
+            folding,
+            state: Ok(None),
+            version: Version::NONE,
+            head: None,
+            time: DateTime::<Utc>::MIN_UTC,
+            snapshot: Version::NONE,
+        }
     }
 
     pub(super) fn is_snapshotted(&self) -> bool {
@@ -55,7 +66,7 @@ impl Loading {
             self.state = folded.map(Some).map_err(Need::from);
         }
         if let Some(last) = events.last() {
-            (self.version, self.head) = (last.version, last.digest);
+            (self.version, self.head, self.time) = (last.version, last.digest, last.time);
         }
     }
 

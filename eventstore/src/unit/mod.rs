@@ -210,7 +210,9 @@ impl<'a> Unit<'a> {
         self.cache.get_mut(A::stream(id)).map_or(Version::NONE, |cached| cached.version)
     }
 
-    /// Records what happened to an aggregate that was asked for before. No events, no effect.
+    /// Records what happened to an aggregate that was asked for before. No events, no effect. It happened now, or when the
+    /// last event of its stream did, should that be later: a clock that was ahead is no reason for an end before a
+    /// beginning.
     ///
     /// # Errors
     /// [`Need`]: return it.
@@ -221,9 +223,11 @@ impl<'a> Unit<'a> {
         }
         self.remember(stream)?;
         self.wrote = true;
+        let last = self.cache.get_mut(stream).map_or(self.now, |cached| cached.time);
+        let time = self.now.max(last);
         let mut recorded = Vec::with_capacity(events.len());
         for event in events {
-            recorded.push(self.new_event(stream, event)?);
+            recorded.push(self.new_event(stream, event, time)?);
         }
         let cached = self.cache.get_mut(stream).ok_or(Need::NotLoaded(stream))?;
         let staged = self.staged.entry(stream).or_insert_with(|| Staged::after(cached));
@@ -232,6 +236,7 @@ impl<'a> Unit<'a> {
         let stored = events.iter().zip(&recorded);
         cached.state = Box::new(stored.fold(state, |state, (event, stored)| state.evolve_stored(event, stored.id)));
         cached.version = cached.version.plus(events.len());
+        cached.time = time;
         staged.events.append(&mut recorded);
         Ok(())
     }
@@ -294,7 +299,7 @@ impl<'a> Unit<'a> {
         (*cached.state).as_any().downcast_ref::<A>().ok_or_else(|| wrong_type(stream))
     }
 
-    fn new_event<E: DomainEvent>(&self, stream: StreamId, event: &E) -> Result<NewEvent, Need> {
+    fn new_event<E: DomainEvent>(&self, stream: StreamId, event: &E, time: DateTime<Utc>) -> Result<NewEvent, Need> {
         let payload = serde_json::to_string(event)
             .map_err(|error| Need::Broken { stream, reason: format!("event cannot be written as JSON: {error}") })?;
         Ok(NewEvent {
@@ -302,7 +307,7 @@ impl<'a> Unit<'a> {
             type_name: event.type_name(),
             schema_version: event.event_type().version(),
             payload,
-            time: self.now,
+            time,
             cause: self.cause.clone(),
         })
     }

@@ -138,10 +138,10 @@ impl Unit<'_> {
     /// Every missing stream has been fed to its end; those without events are new.
     pub fn loaded(&mut self) {
         for (stream, loading) in std::mem::take(&mut self.loading) {
-            let (version, head, snapshot) = (loading.version, loading.head, loading.snapshot);
+            let (version, head, time, snapshot) = (loading.version, loading.head, loading.time, loading.snapshot);
             match loading.end() {
                 Ok(state) => {
-                    self.cache.insert(stream, Cached::new(state, version, head, snapshot));
+                    self.cache.insert(stream, Cached::new(state, version, head, snapshot).at(time));
                     self.fresh.insert(stream);
                 }
                 Err(need) => {
