@@ -1,17 +1,20 @@
 //! What an input leads to: the saga decides, the order follows, in one unit of work.
 
+mod consequence;
+
 use std::sync::Arc;
 
 use chrono::TimeDelta;
 use eventstore::worker::Handler;
-use eventstore::{Actor, Need, Unit, Version, derived_id};
+use eventstore::{Need, Unit, Version, derived_id};
 use saga::hold::{HoldInput, HoldRefusal};
-use saga::{CompensationCause, Input as SagaInput, Refusal, Saga, SagaEvent};
+use saga::{Input as SagaInput, Refusal, Saga};
 use saga_runtime::{Engine, Happened, HoldError, StepError};
 use uuid::Uuid;
 
-use crate::domain::{CANCELLED_BY_CUSTOMER, Command, Facts, Failure, Order, Placed, Rejection, Stage, decide};
-use crate::sagas::{Answer, CANCEL_ORDER, CONFIRM, OrderFacts, OrderProcess, PLACE_ORDER, RESERVE_INVENTORY, Unasked};
+use self::consequence::{Whose, consequence, told_of_the_order};
+use crate::domain::{Command, Facts, Order, Placed, Rejection, Stage, decide};
+use crate::sagas::{Answer, CANCEL_ORDER, OrderFacts, OrderProcess, PLACE_ORDER, Unasked};
 
 /// When it is looked again whether a question has left.
 const LOOK_AGAIN: TimeDelta = TimeDelta::seconds(2);
@@ -211,9 +214,7 @@ impl OrdersHandler {
         let actor = unit.cause().actor.clone();
         let cancel = SagaInput::Cancel { reason: reason.to_owned(), actor };
         match self.apply(unit, place_saga_id(order_id), cancel) {
-            // It is on its way back already, for this or another reason.
-            Err(HandleError::Refused(Refusal::Compensating)) => Ok(()),
-            Err(HandleError::Refused(Refusal::PastNoReturn)) => Err(Rejection::PastPivot.into()),
+            Err(HandleError::Refused(refusal)) => told_of_the_order(refusal),
             other => other,
         }
     }
@@ -302,100 +303,6 @@ impl Handler for OrdersHandler {
             }
         }
     }
-}
-
-/// Which saga of an order something is about.
-#[derive(Clone, Copy)]
-enum Whose {
-    /// The one that makes it happen.
-    Place,
-    /// The one that undoes it once it is completed.
-    Cancel,
-    /// One that either of them runs as a step: what it ends with is not the end of the order.
-    Step,
-}
-
-impl Whose {
-    fn of(saga_id: Uuid, order_id: Uuid) -> Self {
-        if saga_id == place_saga_id(order_id) {
-            Self::Place
-        } else if saga_id == cancel_saga_id(order_id) {
-            Self::Cancel
-        } else {
-            Self::Step
-        }
-    }
-}
-
-/// What an event of a saga means for its order.
-fn consequence(event: &SagaEvent<OrderProcess>, whose: Whose) -> Option<Command> {
-    match event {
-        SagaEvent::StepSucceeded { step, .. } => match step.as_str() {
-            RESERVE_INVENTORY => Some(Command::NoteReserved),
-            CONFIRM => Some(Command::Confirm),
-            _ => None,
-        },
-        SagaEvent::Completed => match whose {
-            Whose::Place => Some(Command::Complete),
-            Whose::Cancel => Some(Command::FinishCancellation),
-            Whose::Step => None,
-        },
-        SagaEvent::Compensated { cause } => match whose {
-            Whose::Place | Whose::Cancel => Some(undone(cause)),
-            Whose::Step => None,
-        },
-        SagaEvent::Started { .. }
-        | SagaEvent::StepRequested { .. }
-        | SagaEvent::StepAwaited { .. }
-        | SagaEvent::StepSkipped { .. }
-        | SagaEvent::StepRetried { .. }
-        | SagaEvent::Paused { .. }
-        | SagaEvent::Unpaused { .. }
-        | SagaEvent::ChildRequested { .. }
-        | SagaEvent::ChildUndoRequested { .. }
-        | SagaEvent::StepHeld { .. }
-        | SagaEvent::StepReleased { .. }
-        | SagaEvent::TimersShifted { .. }
-        | SagaEvent::TimersFrozen { .. }
-        | SagaEvent::TimersThawed { .. }
-        | SagaEvent::TimerCancelled { .. }
-        | SagaEvent::Migrated { .. }
-        | SagaEvent::StepRejected { .. }
-        | SagaEvent::StepUnknown { .. }
-        | SagaEvent::CompensationStarted { .. }
-        | SagaEvent::CompensationRequested { .. }
-        | SagaEvent::CompensationSucceeded { .. }
-        | SagaEvent::CompensationFailed { .. }
-        | SagaEvent::CancelRequested { .. }
-        | SagaEvent::Parked { .. }
-        | SagaEvent::Resumed { .. }
-        | SagaEvent::Abandoned { .. } => None,
-    }
-}
-
-fn undone(cause: &CompensationCause) -> Command {
-    match cause {
-        CompensationCause::Rejected { rejection, .. } => {
-            let failure = Failure { reason: rejection.code.clone(), message: rejection.message.clone() };
-            Command::Fail { failure }
-        }
-        CompensationCause::Exhausted { step, detail } => {
-            let failure =
-                Failure { reason: "NO_ANSWER".to_owned(), message: format!("{step} did not answer: {detail}") };
-            Command::Fail { failure }
-        }
-        CompensationCause::Late { deadline } => {
-            let message = format!("the order was not confirmed by {deadline}");
-            Command::Fail { failure: Failure { reason: "TIMED_OUT".to_owned(), message } }
-        }
-        CompensationCause::Cancelled { reason, actor } => Command::Cancel { failure: cancelled(reason, actor) },
-    }
-}
-
-fn cancelled(reason: &str, actor: &Actor) -> Failure {
-    let by_customer = actor.as_str().starts_with("customer:");
-    let code = if by_customer { CANCELLED_BY_CUSTOMER } else { "CANCELLED_BY_OPERATOR" };
-    Failure { reason: code.to_owned(), message: reason.to_owned() }
 }
 
 fn tell(unit: &mut Unit<'_>, order_id: Uuid) -> Result<Told, HandleError> {

@@ -58,6 +58,7 @@ pub fn of_rejection(order_id: Uuid, rejection: Rejection) -> Status {
         Rejection::PastPivot => {
             Problem::new(Code::FailedPrecondition, "PAST_PIVOT", message).retry_after(Duration::from_secs(1))
         }
+        Rejection::InHands => Problem::new(Code::FailedPrecondition, "ORDER_IN_HANDS", message),
         Rejection::AlreadyFailed => Problem::new(Code::FailedPrecondition, "ORDER_FAILED", message),
         Rejection::OutOfOrder => {
             tracing::error!(%order_id, "an order and its saga contradict each other");

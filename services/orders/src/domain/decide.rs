@@ -15,6 +15,9 @@ pub enum Rejection {
     /// The payment is being taken. Wait until the order is completed, then cancel it.
     #[error("the order is past its point of no return; cancel it when it is completed")]
     PastPivot,
+    /// Somebody sees to the order by hand, and nothing may come in between. Ask them.
+    #[error("the order is being seen to by hand; ask whom you bought from")]
+    InHands,
     /// Nothing to cancel: the order has failed, and everything was undone.
     #[error("the order has failed already")]
     AlreadyFailed,

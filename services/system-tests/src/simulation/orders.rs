@@ -164,9 +164,11 @@ impl Service for Orders {
                 match rejection {
                     // Not yet: the client comes back. (A cancellation may overtake the order itself.)
                     Rejection::PastPivot | Rejection::NotFound => Follow::Later,
-                    Rejection::RequestIdReused | Rejection::AlreadyFailed | Rejection::OutOfOrder => {
-                        self.told_client(*number, false)
-                    }
+                    // Where an operator has ended its saga.
+                    Rejection::RequestIdReused
+                    | Rejection::AlreadyFailed
+                    | Rejection::InHands
+                    | Rejection::OutOfOrder => self.told_client(*number, false),
                 }
             }
             (Origin::Timer(_), Err(SubmitError::Rejected(HandleError::Refused(Refusal::NotStarted)))) => Follow::Done,
