@@ -115,3 +115,31 @@ async fn a_message_that_is_handled_by_two_at_once_is_handled_once() {
         assert_eq!(duplicates.count(), 5, "{results:?}");
     }
 }
+
+/// What the database has said of its own trouble with `database`.
+fn errors_of(database: &Database) -> Vec<String> {
+    let name = database.service_url.rsplit('/').next().expect("a URL with a database");
+    let servers = farmera_local::TestServers::shared().expect("the servers run");
+    let log = std::fs::read_to_string(servers.root().join("postgres.log")).expect("it logs");
+    let of_us = format!("@{name} ERROR");
+    log.lines().filter(|line| line.contains(&of_us)).map(str::to_owned).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_writer_that_is_behind_is_told_so_and_the_database_has_no_error_to_log() {
+    let database = Database::new().await;
+    let (one, other) = (database.store(), database.store());
+    let id = |number| EventId(CountingIds::id(2, number));
+    for number in 0..3 {
+        one.commit(Commit { appends: vec![append(stream(1), Version::new(number), id(number))], ..Commit::default() })
+            .await
+            .expect("stored");
+    }
+    // One that knows nothing of the stream, and one that knows half of it.
+    for (number, behind) in [(10, 0), (11, 2)] {
+        let commit = Commit { appends: vec![append(stream(1), Version::new(behind), id(number))], ..Commit::default() };
+        let refused = other.commit(commit).await.expect_err("somebody was quicker");
+        assert!(matches!(refused, CommitError::Conflict { actual, .. } if actual == Version::new(3)), "{refused:?}");
+    }
+    assert_eq!(errors_of(&database), Vec::<String>::new());
+}
