@@ -22,7 +22,7 @@ const INVALID_QUERY: &str = "INVALID_QUERY";
 #[must_use]
 pub fn explain(name: &str, url: &str, status: &Status) -> Failure {
     if let Some(cause) = broken_connection(status) {
-        return away(name, url, &cause);
+        return if is_silence(status) { away(name, url, &cause) } else { garbled(name, url, &cause) };
     }
     let details = status.get_error_details();
     let reason = details.error_info().map_or("", |info| info.reason.as_str());
@@ -67,6 +67,12 @@ pub fn away(name: &str, url: &str, cause: &str) -> Failure {
     ))
 }
 
+/// There is an answer, and it breaks the rules of the way: its headers are larger than a client takes, or it is no HTTP/2.
+#[must_use]
+fn garbled(name: &str, url: &str, cause: &str) -> Failure {
+    Failure::Failed(format!("{name} at {url} answers, but its answer cannot be read ({cause}); see the service's log"))
+}
+
 /// No answer in time.
 #[must_use]
 pub fn silent(name: &str, url: &str) -> Failure {
@@ -78,6 +84,18 @@ fn violations(details: &ErrorDetails) -> Option<String> {
     let violations = &details.bad_request()?.field_violations;
     let each = violations.iter().map(|one| format!("{}: {}", harmless(&one.field), harmless(&one.description)));
     (violations.len() > 1).then(|| each.collect::<Vec<_>>().join("; "))
+}
+
+/// Whether what broke is the connection: whoever is away says nothing.
+fn is_silence(status: &Status) -> bool {
+    let mut cause = status.source();
+    while let Some(here) = cause {
+        if here.is::<std::io::Error>() {
+            return true;
+        }
+        cause = here.source();
+    }
+    matches!(status.code(), Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled)
 }
 
 /// The lowest cause, when the status is not an answer but the lack of a connection.

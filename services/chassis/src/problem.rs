@@ -9,9 +9,23 @@ use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _};
 use tracing::{error, warn};
 use uuid::Uuid;
 
-/// Everything that is wrong with a request, found in one go.
+/// Bytes of all violations that are told: with everything around them, and as the header of HTTP/2 that they become (base64),
+/// they stay below the half of what clients take as headers (16 KiB), or the whole answer would be lost.
+const VIOLATIONS_BYTES_MAX: usize = 3 * 1024;
+/// Bytes of one violation.
+const DESCRIPTION_BYTES_MAX: usize = 400;
+/// Bytes of a message: non-ASCII takes three times as many in a header.
+const MESSAGE_BYTES_MAX: usize = 1_024;
+/// Bytes of a dynamic part of a message.
+const METADATA_BYTES_MAX: usize = 256;
+
+/// What is wrong with a request, found in one go: all of it, or as much as an answer may hold and how much more there is.
 #[derive(Debug, Default)]
-pub struct Violations(Vec<FieldViolation>);
+pub struct Violations {
+    told: Vec<FieldViolation>,
+    bytes: usize,
+    more: usize,
+}
 
 impl Violations {
     /// Nothing is wrong yet.
@@ -22,13 +36,20 @@ impl Violations {
 
     /// `field` is wrong: `description` gives the reason and the limit.
     pub fn add(&mut self, field: impl Into<String>, description: impl Into<String>) {
-        self.0.push(FieldViolation::new(field, description));
+        let (field, description) = (field.into(), cut(description.into(), DESCRIPTION_BYTES_MAX));
+        let bytes = field.len() + description.len();
+        if self.more > 0 || self.bytes + bytes > VIOLATIONS_BYTES_MAX {
+            self.more += 1;
+            return;
+        }
+        self.bytes += bytes;
+        self.told.push(FieldViolation::new(field, description));
     }
 
     /// True when nothing was found.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.told.is_empty()
     }
 
     /// A UUID that is not nil.
@@ -79,21 +100,32 @@ impl Violations {
     /// The request, if nothing is wrong with it.
     ///
     /// # Errors
-    /// INVALID_ARGUMENT with every violation.
-    pub fn finish(self, domain: &'static str) -> Result<(), Status> {
-        if self.0.is_empty() {
-            return Ok(());
-        }
-        let first = self.0.first().map(|one| format!("{}: {}", one.field, one.description)).unwrap_or_default();
-        let message = match self.0.len() {
+    /// INVALID_ARGUMENT with every violation; of very many the first ones, and as the last how many more there are.
+    pub fn finish(mut self, domain: &'static str) -> Result<(), Status> {
+        let Some(first) = self.told.first() else { return Ok(()) };
+        let first = cut(format!("{}: {}", first.field, first.description), DESCRIPTION_BYTES_MAX);
+        let message = match self.told.len() + self.more {
             1 => first,
             count => format!("{first} (and {} more)", count - 1),
         };
+        if self.more > 0 {
+            let more = format!("{} more violations are not told: correct these first", self.more);
+            self.told.push(FieldViolation::new("request", more));
+        }
         let mut details = ErrorDetails::new();
         details.set_error_info("INVALID_REQUEST", domain, HashMap::new());
-        details.set_bad_request(self.0);
+        details.set_bad_request(self.told);
         Err(Status::with_error_details(Code::InvalidArgument, message, details))
     }
+}
+
+/// `text`, or its beginning: at most so many bytes, with a mark where it was cut.
+fn cut(mut text: String, bytes_max: usize) -> String {
+    if text.len() > bytes_max {
+        text.truncate(text.floor_char_boundary(bytes_max.saturating_sub('…'.len_utf8())));
+        text.push('…');
+    }
+    text
 }
 
 fn shortened(text: &str) -> String {
@@ -114,13 +146,14 @@ impl Problem {
     /// `reason` is UPPER_SNAKE, at most 63 characters, and never changes; `message` is for people.
     #[must_use]
     pub fn new(code: Code, reason: &'static str, message: impl Into<String>) -> Self {
-        Self { code, reason, message: message.into(), metadata: HashMap::new(), retry_after: None }
+        let message = cut(message.into(), MESSAGE_BYTES_MAX);
+        Self { code, reason, message, metadata: HashMap::new(), retry_after: None }
     }
 
-    /// Adds a dynamic part of the message for programs.
+    /// Adds a dynamic part of the message for programs; it is cut at 256 bytes.
     #[must_use]
     pub fn with(mut self, key: &str, value: impl ToString) -> Self {
-        self.metadata.insert(key.to_owned(), value.to_string());
+        self.metadata.insert(key.to_owned(), cut(value.to_string(), METADATA_BYTES_MAX));
         self
     }
 
@@ -214,6 +247,23 @@ mod tests {
         let fields: Vec<_> = details.bad_request().unwrap().field_violations.iter().map(|v| v.field.as_str()).collect();
         assert_eq!(fields, ["order_id", "name", "email"]);
         assert_eq!(status.message(), "order_id: is \"seven\": expected a UUID that is not nil (and 2 more)");
+    }
+
+    #[test]
+    fn a_refusal_is_bounded_in_bytes_and_says_how_much_is_left_out() {
+        let mut violations = Violations::new();
+        for index in 0..10_000 {
+            let _ = violations.uuid(&format!("lines[{index}].product_id"), &"\u{10ffff}".repeat(100));
+        }
+        let status = violations.finish("orders.farmera.dev").unwrap_err();
+        let told = status.get_error_details().bad_request().unwrap().field_violations.clone();
+        let last = &told.last().unwrap().description;
+        assert_eq!(*last, format!("{} more violations are not told: correct these first", 10_000 - (told.len() - 1)));
+        assert!(status.message().ends_with("(and 9999 more)"), "{}", status.message());
+        assert!(told.len() > 5 && status.details().len() < 5 * 1_024, "{} in {}", told.len(), status.details().len());
+        let long = Problem::new(Code::Aborted, "LONG", "ä".repeat(9_000)).with("what", "ä".repeat(9_000));
+        let status = long.into_status("orders.farmera.dev");
+        assert!(status.details().len() + status.message().len() * 3 < 8 * 1_024);
     }
 
     #[test]

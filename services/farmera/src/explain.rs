@@ -10,6 +10,11 @@ use crate::failure::Failure;
 /// What `service` at `url` means by `status`.
 #[must_use]
 pub fn explain(service: &str, url: &str, status: &Status) -> Failure {
+    if let Some(cause) = unreadable(status) {
+        let line =
+            format!("{service} at {url} answers, but its answer cannot be read ({cause}); see the service's log");
+        return Failure::Failed(line);
+    }
     if let Some(cause) = broken_connection(status) {
         let line =
             format!("{service} does not answer at {url} ({cause}); is it running? `farmera up` starts everything");
@@ -37,6 +42,26 @@ pub fn explain(service: &str, url: &str, status: &Status) -> Failure {
         line = format!("{line}; {advice}");
     }
     failure(status.code(), line)
+}
+
+/// The lowest cause, when there was an answer and it broke the rules of the way: its headers are larger than a client
+/// takes, or it is no HTTP/2. Whoever is away says nothing.
+fn unreadable(status: &Status) -> Option<String> {
+    let cause = broken_connection(status)?;
+    // No answer, but the end of a connection.
+    let silent = matches!(status.code(), Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled);
+    (!silent && !lowest_io(status)).then_some(cause)
+}
+
+fn lowest_io(status: &Status) -> bool {
+    let mut cause = status.source();
+    while let Some(here) = cause {
+        if here.is::<std::io::Error>() {
+            return true;
+        }
+        cause = here.source();
+    }
+    false
 }
 
 /// The lowest cause, when the status is not an answer but the lack of a connection.
