@@ -6,8 +6,8 @@ use faults::Plant;
 use uuid::Uuid;
 
 use crate::domain::{
-    self, AddStock, Contradiction, Decision, Farm, Inconsistent, Lines, ListProduct, Product, ProductEvent,
-    RegisterFarm, Rejection, Request, Reservation, ReservationEvent, SetActive, SetPrice, Step, Wish,
+    self, AddStock, Contradiction, Decision, Delivery, DeliveryEvent, Farm, Inconsistent, Lines, ListProduct, Product,
+    ProductEvent, RegisterFarm, Rejection, Request, Reservation, ReservationEvent, SetActive, SetPrice, Step, Wish,
 };
 
 /// Everything that comes in.
@@ -203,6 +203,18 @@ fn change(
     tell(unit, product_id)
 }
 
+/// The units and what the request's id stands for: one commit, so that of two products only one takes the id.
+fn add_stock(unit: &mut Unit<'_>, product_id: Uuid, wish: AddStock) -> Result<Output, HandleError> {
+    let id = Delivery::id(wish.request_id);
+    let delivery = *unit.get_or_new::<Delivery>(id)?;
+    let events = domain::add_stock(unit.get::<Product>(product_id)?, delivery, product_id, wish)?;
+    if !events.is_empty() {
+        unit.record::<Delivery>(id, &[DeliveryEvent::DeliveryTaken { product_id, quantity: wish.quantity }])?;
+    }
+    unit.record::<Product>(product_id, &events)?;
+    tell(unit, product_id)
+}
+
 fn tell(unit: &mut Unit<'_>, product_id: Uuid) -> Result<Output, HandleError> {
     let product = unit.get::<Product>(product_id)?.clone();
     Ok(Output::Product(Told { product_id, product, version: unit.version::<Product>(product_id) }))
@@ -223,9 +235,7 @@ impl Handler for ProductsHandler {
             Input::SetActive { product_id, wish } => {
                 change(unit, *product_id, |product| domain::set_active(product, *wish))
             }
-            Input::AddStock { product_id, wish } => {
-                change(unit, *product_id, |product| domain::add_stock(product, *wish))
-            }
+            Input::AddStock { product_id, wish } => add_stock(unit, *product_id, *wish),
             Input::GetProduct { product_id } => tell(unit, *product_id),
             Input::Reservation(request) => self.ask(unit, request),
         }

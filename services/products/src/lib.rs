@@ -44,8 +44,12 @@ pub const NAME: &str = "products";
 /// Where it serves gRPC unless told otherwise.
 pub const DEFAULT_PORT: u16 = 50051;
 /// Every kind of stream in its log.
-pub const STREAMS: &[StreamKind] =
-    &[StreamKind::of::<domain::Farm>(), StreamKind::of::<domain::Product>(), StreamKind::of::<Reservation>()];
+pub const STREAMS: &[StreamKind] = &[
+    StreamKind::of::<domain::Farm>(),
+    StreamKind::of::<domain::Product>(),
+    StreamKind::of::<domain::Delivery>(),
+    StreamKind::of::<Reservation>(),
+];
 
 /// What this service tells the world.
 pub const RELAY: RelaySpec = RelaySpec {

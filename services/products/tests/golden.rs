@@ -6,7 +6,9 @@ use std::path::Path;
 
 use eventstore::golden;
 use money::{Currency, Money};
-use products::domain::{Farm, FarmEvent, Line, Lines, Product, ProductEvent, Reason, Reservation, ReservationEvent};
+use products::domain::{
+    Delivery, DeliveryEvent, Farm, FarmEvent, Line, Lines, Product, ProductEvent, Reason, Reservation, ReservationEvent,
+};
 use uuid::Uuid;
 
 fn folder() -> &'static Path {
@@ -74,6 +76,12 @@ fn of_reservations() -> Vec<(&'static str, ReservationEvent)> {
 fn every_event_of_a_farm_is_read_as_it_was_released() {
     let registered = FarmEvent::FarmRegistered { name: "Hof Brühl".to_owned(), email: "hof@example.org".to_owned() };
     golden::check::<Farm>(folder(), &[("", registered)]).unwrap_or_else(|findings| panic!("{findings}"));
+}
+
+#[test]
+fn every_event_of_a_delivery_is_read_as_it_was_released() {
+    let taken = DeliveryEvent::DeliveryTaken { product_id: id(20), quantity: 4_000_000_000 };
+    golden::check::<Delivery>(folder(), &[("", taken)]).unwrap_or_else(|findings| panic!("{findings}"));
 }
 
 #[test]

@@ -109,6 +109,24 @@ pub enum ProductEvent {
     },
 }
 
+/// What can happen to the request id of a delivery.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum DeliveryEvent {
+    /// It stands for this delivery from now on.
+    DeliveryTaken {
+        /// Of which product.
+        product_id: Uuid,
+        /// Units.
+        quantity: u64,
+    },
+}
+
+eventstore::event_types! {
+    DeliveryEvent {
+        Self::DeliveryTaken { .. } => "DeliveryTaken";
+    }
+}
+
 impl ProductEvent {
     /// The stored name of [`Self::StockRanLow`]: the only event of a product that others hear of.
     pub const STOCK_RAN_LOW: &'static str = "StockRanLow";

@@ -13,7 +13,8 @@ pub use decide::{
     Contradiction, Decision, Inconsistent, Rejection, Shortage, Step, add_stock, decide, held, list_product, refused,
     register_farm, rejected, reserve, set_active, set_price, settle,
 };
-pub use event::{FarmEvent, Line, Lines, ProductEvent, Reason, ReservationEvent};
+pub use event::{DeliveryEvent, FarmEvent, Line, Lines, ProductEvent, Reason, ReservationEvent};
 pub use state::{
-    Farm, FarmFacts, Listed, Listing, Product, REQUESTS_REMEMBERED_MAX, Refused, Reservation, Stock, UNITS_MAX,
+    Delivery, Farm, FarmFacts, Listed, Listing, Product, REQUESTS_REMEMBERED_MAX, Refused, Reservation, Stock,
+    UNITS_MAX,
 };

@@ -76,7 +76,7 @@ impl World {
     }
 
     async fn add(&self, number: u128, request: u128, quantity: u64) {
-        let wish = AddStock { request_id: id(request), quantity };
+        let wish = AddStock { request_id: id(1_000 * number + request), quantity };
         self.submit(Input::AddStock { product_id: id(number), wish }).await.unwrap();
     }
 

@@ -1,11 +1,13 @@
 use eventstore::Aggregate;
+use money::{Currency, Money};
 use proptest::prelude::*;
 
 use super::{LOW, added, asked, euros, fold, id, lines, listed, stocked};
 use crate::domain::{
-    AddStock, Contradiction, Decision, Farm, FarmEvent, ListProduct, Product, ProductEvent, REQUESTS_REMEMBERED_MAX,
-    Reason, RegisterFarm, Rejection, Reservation, ReservationEvent, SetActive, SetPrice, Shortage, Step, UNITS_MAX,
-    Wish, add_stock, decide, held, list_product, register_farm, rejected, reserve, set_active, set_price, settle,
+    AddStock, Contradiction, Decision, Delivery, Farm, FarmEvent, ListProduct, Product, ProductEvent,
+    REQUESTS_REMEMBERED_MAX, Reason, RegisterFarm, Rejection, Reservation, ReservationEvent, SetActive, SetPrice,
+    Shortage, Step, UNITS_MAX, Wish, add_stock, decide, held, list_product, register_farm, rejected, reserve,
+    set_active, set_price, settle,
 };
 
 fn reserved(product: Product, quantity: u32) -> (Product, Vec<ProductEvent>) {
@@ -82,13 +84,37 @@ fn a_release_is_no_restocking() {
     assert!(!is_told(&events));
 }
 
+/// A delivery of a product before request ids had streams of their own.
+fn known_before(product: &Product, wish: AddStock) -> Result<Vec<ProductEvent>, Rejection> {
+    add_stock(product, Delivery::Unknown, id(1), wish)
+}
+
+#[test]
+fn a_request_id_stands_for_one_delivery_of_one_product_for_ever() {
+    let taken = Delivery::Taken { product_id: id(1), quantity: 5 };
+    let wish = |quantity| AddStock { request_id: id(10), quantity };
+    // The product has long forgotten it.
+    let product = stocked(50);
+    assert_eq!(add_stock(&product, taken, id(1), wish(5)), Ok(Vec::new()));
+    assert_eq!(add_stock(&product, taken, id(1), wish(6)), Err(Rejection::RequestIdReused));
+    assert_eq!(add_stock(&product, taken, id(2), wish(5)), Err(Rejection::RequestIdReused));
+    assert_eq!(add_stock(&Product::Unlisted, taken, id(1), wish(5)), Err(Rejection::ProductUnknown));
+}
+
+#[test]
+fn a_product_keeps_its_currency() {
+    let price = Money::new(300, Currency::from_code("JPY").unwrap());
+    let refused = set_price(&stocked(1), SetPrice { price }).unwrap_err();
+    assert!(matches!(refused, Rejection::OtherCurrency { .. }), "{refused}");
+}
+
 #[test]
 fn a_delivery_is_taken_in_once_and_its_id_is_not_for_another() {
     let product = stocked(50);
-    assert_eq!(add_stock(&product, AddStock { request_id: id(9), quantity: 50 }), Ok(Vec::new()));
-    let other = add_stock(&product, AddStock { request_id: id(9), quantity: 51 });
+    assert_eq!(known_before(&product, AddStock { request_id: id(9), quantity: 50 }), Ok(Vec::new()));
+    let other = known_before(&product, AddStock { request_id: id(9), quantity: 51 });
     assert_eq!(other, Err(Rejection::RequestIdReused));
-    assert_eq!(add_stock(&product, AddStock { request_id: id(10), quantity: 1 }), Ok(vec![added(10, 1)]));
+    assert_eq!(known_before(&product, AddStock { request_id: id(10), quantity: 1 }), Ok(vec![added(10, 1)]));
 }
 
 #[test]
@@ -96,16 +122,16 @@ fn a_delivery_is_remembered_until_a_thousand_others_have_come() {
     let others = |count: usize| (0..count as u128).map(|number| added(100 + number, 1));
     let again = AddStock { request_id: id(9), quantity: 50 };
     let product = others(REQUESTS_REMEMBERED_MAX - 1).fold(stocked(50), |product, event| product.evolve(&event));
-    assert_eq!(add_stock(&product, again), Ok(Vec::new()));
+    assert_eq!(known_before(&product, again), Ok(Vec::new()));
     let product = product.evolve(&added(99, 1));
-    assert_eq!(add_stock(&product, again), Ok(vec![added(9, 50)]));
+    assert_eq!(known_before(&product, again), Ok(vec![added(9, 50)]));
 }
 
 #[test]
 fn a_product_has_a_largest_number_of_units() {
     let product = stocked(UNITS_MAX - 1);
-    assert!(add_stock(&product, AddStock { request_id: id(10), quantity: 1 }).is_ok());
-    let too_much = add_stock(&product, AddStock { request_id: id(10), quantity: 2 });
+    assert!(known_before(&product, AddStock { request_id: id(10), quantity: 1 }).is_ok());
+    let too_much = known_before(&product, AddStock { request_id: id(10), quantity: 2 });
     assert_eq!(too_much, Err(Rejection::StockTooLarge { stocked: UNITS_MAX - 1, wanted: 2 }));
 }
 
