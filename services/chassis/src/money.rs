@@ -24,8 +24,9 @@ pub fn parse(violations: &mut Violations, field: &str, money: Option<&pb::Money>
         violations.add(field, "is missing");
         return None;
     };
-    let Some(currency) = Currency::from_code(&money.currency_code) else {
-        violations.add(format!("{field}.currency_code"), "is no ISO 4217 code of three upper-case letters");
+    let Some(currency) = Currency::from_code(&money.currency_code).filter(|currency| currency.is_paid_with()) else {
+        let expected = "is no currency that people pay with: expected an ISO 4217 code such as EUR";
+        violations.add(format!("{field}.currency_code"), expected);
         return None;
     };
     if !(min..=max).contains(&money.minor_units) {

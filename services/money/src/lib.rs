@@ -20,6 +20,13 @@ impl Currency {
         iso_currency::Currency::from_code(code).map(Self)
     }
 
+    /// Whether people pay with it: no fund (CLF), no metal or unit of account (XAU, XDR), no code for tests or for none
+    /// (XTS, XXX), none that another has replaced (HRK). What was stored with such a code stays readable.
+    #[must_use]
+    pub fn is_paid_with(self) -> bool {
+        !self.0.is_fund() && !self.0.is_special() && self.0.is_superseded().is_none()
+    }
+
     /// The three-letter code.
     #[must_use]
     pub fn code(self) -> &'static str {
@@ -125,6 +132,17 @@ mod tests {
         assert_eq!(Money::new(1250, Currency::EUR).to_string(), "12.50 EUR");
         assert_eq!(Money::new(-5, Currency::EUR).to_string(), "-0.05 EUR");
         assert_eq!(Money::new(1250, yen).to_string(), "1250 JPY");
+    }
+
+    #[test]
+    fn funds_metals_tests_and_what_is_gone_are_not_paid_with() {
+        let paid = |code: &str| Currency::from_code(code).is_some_and(Currency::is_paid_with);
+        for code in ["EUR", "USD", "JPY", "CHF", "XOF", "KWD", "CLP"] {
+            assert!(paid(code), "{code}");
+        }
+        for code in ["XXX", "XTS", "XAU", "XDR", "CLF", "CHE", "USN", "HRK", "eur", "EURO", ""] {
+            assert!(!paid(code), "{code}");
+        }
     }
 
     #[test]

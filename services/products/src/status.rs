@@ -1,6 +1,6 @@
 //! What clients are told when a wish is refused.
 
-use chassis::problem::{self, Problem};
+use chassis::problem::{self, Problem, Violations};
 use tonic::{Code, Status};
 use tracing::error;
 
@@ -23,6 +23,11 @@ pub fn of(error: HandleError) -> Status {
 
 fn of_rejection(rejection: &Rejection) -> Status {
     let problem = match rejection {
+        Rejection::OtherCurrency { .. } => {
+            let mut violations = Violations::new();
+            violations.add("price.currency_code", rejection.to_string());
+            return violations.finish(DOMAIN).err().unwrap_or_else(|| problem::internal(DOMAIN));
+        }
         Rejection::FarmUnknown => {
             Problem::new(Code::NotFound, "FARM_NOT_FOUND", "no such farm: create it first, or correct farm_id")
         }

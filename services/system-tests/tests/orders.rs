@@ -81,7 +81,7 @@ async fn closed_products_mixed_currencies_and_overflow_are_refused() {
     let mut mixed = order_of(&known[1].id, 1, "tok_success");
     mixed.lines.push(pb::PlaceOrderLine { product_id: yen.id, quantity: 1 });
     let status = refused(clients, mixed).await;
-    assert_eq!((status.code(), field(&status).as_str()), (Code::InvalidArgument, "lines[1].quantity"));
+    assert_eq!((status.code(), field(&status).as_str()), (Code::InvalidArgument, "lines[1].product_id"));
     stack.stop().await;
 }
 

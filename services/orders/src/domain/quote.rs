@@ -1,9 +1,12 @@
 use std::collections::HashMap;
 
-use money::{Money, MoneyError};
+use money::{Currency, Money, MoneyError};
 use uuid::Uuid;
 
 use super::{Farm, Line};
+
+/// Minor units of an order's total at most: more is a mistake, or an attempt at what overflows behind us.
+pub const TOTAL_MAX: i64 = 10_000_000_000;
 
 /// What a customer wishes for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -36,9 +39,22 @@ pub enum Problem {
     /// It is closed for orders.
     #[error("product {0} cannot be ordered at present")]
     Closed(Uuid),
-    /// The lines cannot be summed up.
-    #[error(transparent)]
-    Total(#[from] MoneyError),
+    /// It is sold in another currency than the lines before it.
+    #[error("product {product_id} is sold in {}, the lines before it in {}: order them apart", priced.code(), before.code())]
+    Mixed {
+        /// The product.
+        product_id: Uuid,
+        /// Its currency.
+        priced: Currency,
+        /// That of the total so far.
+        before: Currency,
+    },
+    /// With this line the total is larger than an order's may be.
+    #[error("the total is over {}: order less", Money::new(TOTAL_MAX, *currency))]
+    TooLarge {
+        /// Of which currency.
+        currency: Currency,
+    },
 }
 
 /// Priced lines and their sum, or every line that cannot be priced, by its index.
@@ -56,7 +72,7 @@ pub fn quote(wishes: &[Wish], offers: &HashMap<Uuid, Offer>) -> Quote {
         let line = match offers.get(&wish.product_id) {
             None => Err(Problem::Unknown(wish.product_id)),
             Some(offer) if !offer.active => Err(Problem::Closed(wish.product_id)),
-            Some(offer) => add(total, offer, wish).map_err(Problem::Total).map(|sum| {
+            Some(offer) => add(total, offer, wish).map(|sum| {
                 total = Some(sum);
                 line(wish, offer)
             }),
@@ -72,9 +88,17 @@ pub fn quote(wishes: &[Wish], offers: &HashMap<Uuid, Offer>) -> Quote {
     }
 }
 
-fn add(total: Option<Money>, offer: &Offer, wish: &Wish) -> Result<Money, MoneyError> {
-    let amount = offer.price.times(wish.quantity)?;
-    total.map_or(Ok(amount), |total| total.plus(amount))
+fn add(total: Option<Money>, offer: &Offer, wish: &Wish) -> Result<Money, Problem> {
+    let currency = offer.price.currency;
+    let summed =
+        offer.price.times(wish.quantity).and_then(|amount| total.map_or(Ok(amount), |total| total.plus(amount)));
+    match summed {
+        Ok(sum) if sum.minor_units <= TOTAL_MAX => Ok(sum),
+        Ok(_) | Err(MoneyError::Overflow) => Err(Problem::TooLarge { currency }),
+        Err(MoneyError::Mixed { left, right }) => {
+            Err(Problem::Mixed { product_id: wish.product_id, priced: right, before: left })
+        }
+    }
 }
 
 fn line(wish: &Wish, offer: &Offer) -> Line {
@@ -120,12 +144,15 @@ mod tests {
     }
 
     #[test]
-    fn mixed_currencies_and_a_total_beyond_64_bits_are_refused() {
+    fn mixed_currencies_and_a_total_beyond_any_order_are_refused() {
         let mixed = HashMap::from([(APPLES, offer(250, "EUR", true)), (PEARS, offer(300, "JPY", true))]);
         let problems = quote(&[wish(APPLES, 1), wish(PEARS, 1)], &mixed).unwrap_err();
-        assert!(matches!(problems.as_slice(), [(1, Problem::Total(MoneyError::Mixed { .. }))]));
+        assert!(matches!(problems.as_slice(), [(1, Problem::Mixed { product_id: PEARS, .. })]), "{problems:?}");
+        let too_large = vec![(0, Problem::TooLarge { currency: Currency::EUR })];
         let huge = HashMap::from([(APPLES, offer(i64::MAX / 2, "EUR", true))]);
-        let problems = quote(&[wish(APPLES, 3)], &huge).unwrap_err();
-        assert_eq!(problems, [(0, Problem::Total(MoneyError::Overflow))]);
+        assert_eq!(quote(&[wish(APPLES, 3)], &huge).unwrap_err(), too_large);
+        let dear = HashMap::from([(APPLES, offer(TOTAL_MAX / 10_000, "EUR", true))]);
+        assert_eq!(quote(&[wish(APPLES, 10_000)], &dear).unwrap().1.minor_units, TOTAL_MAX);
+        assert_eq!(quote(&[wish(APPLES, 10_001)], &dear).unwrap_err(), too_large);
     }
 }

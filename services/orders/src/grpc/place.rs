@@ -92,8 +92,8 @@ impl Request {
                 let mut violations = Violations::new();
                 for (index, problem) in problems {
                     let field = match problem {
-                        Problem::Unknown(_) | Problem::Closed(_) => "product_id",
-                        Problem::Total(_) => "quantity",
+                        Problem::Unknown(_) | Problem::Closed(_) | Problem::Mixed { .. } => "product_id",
+                        Problem::TooLarge { .. } => "quantity",
                     };
                     violations.add(format!("lines[{index}].{field}"), problem.to_string());
                 }

@@ -152,7 +152,7 @@ async fn queries_find_what_they_mean_and_counts_agree_with_lists() {
         (&format!("customer = {customer} and amount < 35EUR"), vec![2]),
         (&format!("id = {}", ids[1]), vec![1]),
         ("saga = cancel-order", vec![]),
-        ("amount >= 30EUR and amount <= 39.999EUR", vec![2]),
+        ("amount >= 30EUR and amount <= 39.99EUR", vec![2]),
         ("exposure > 30EUR and error ~ DOWN", vec![]),
         ("error ~ 'DOWN' and amount > 1EUR", vec![2]),
         ("amount > 1USD", vec![]),

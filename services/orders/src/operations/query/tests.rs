@@ -96,6 +96,8 @@ fn a_mistake_is_told_with_its_place() {
         ("state in (PARKED", 16, "expected `,` or `)`, found the end"),
         ("step = \"open", 7, "the quote is not closed"),
         ("amount > 1.23456", 9, "`1.23456` is not an amount"),
+        ("amount > 25.5JPY", 9, "`25.5JPY` is not an amount"),
+        ("amount = 1.234EUR", 9, "`1.234EUR` is not an amount"),
         ("state = OPEN and amount > 10.5", 26, "amount needs a currency: say 10.5EUR"),
         ("exposure != 1", 12, "exposure needs a currency: say 1EUR"),
         ("state > PARKED", 6, "it has no order"),
@@ -135,8 +137,8 @@ prop_compose! {
             "state = PARKED", "state in (RUNNING, COMPLETED)", "state != ABANDONED", "step = a", "step != b",
             "error = X", "error ~ x", "age > 10m", "age <= 10m", "idle < 90s", "saga = place-order@1", "saga = place-order@2",
             "saga in (c, place-order@1)", "saga != c",
-            "exposure > 0", "exposure = 0", "amount != 0", "amount > 10EUR", "amount <= 10.005EUR", "amount != 10EUR", "amount = 10EUR",
-            "exposure >= 0.005EUR", "exposure < 0.01EUR", "amount > 1USD", "amount = 9.999EUR", "error ~ y", "customer = 00000000-0000-0000-0000-000000000003",
+            "exposure > 0", "exposure = 0", "amount != 0", "amount > 10EUR", "amount <= 10.5EUR", "amount != 10EUR", "amount = 10EUR",
+            "exposure >= 0.01EUR", "exposure < 0.01EUR", "amount > 1USD", "amount = 9.99EUR", "error ~ y", "customer = 00000000-0000-0000-0000-000000000003",
             "order = 00000000-0000-0000-0000-000000000002", "id in (00000000-0000-0000-0000-000000000001)",
         ])
     ) -> String { query.to_owned() }

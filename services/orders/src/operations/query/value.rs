@@ -106,6 +106,11 @@ impl Amount {
         if whole.is_empty() || whole.len() > 18 || part.len() > DIGITS_MAX || number.ends_with('.') {
             return None;
         }
+        // Digits that the currency does not have: no amount is so, and "none" would be a false answer.
+        let digits = currency.map_or(DIGITS_MAX, |currency| usize::try_from(currency.exponent()).unwrap_or(DIGITS_MAX));
+        if part.trim_end_matches('0').len() > digits {
+            return None;
+        }
         let part: i128 = format!("{part:0<DIGITS_MAX$}").parse().ok()?;
         Some(Self { ten_thousandths: whole.parse::<i128>().ok()? * 10_000 + part, currency })
     }
@@ -141,7 +146,7 @@ impl Amount {
         let currency = self.currency;
         let exponent = currency.map_or(0, Currency::exponent);
         let finer = 10_i128.pow(u32::try_from(DIGITS_MAX).unwrap_or(0).saturating_sub(exponent));
-        // Rounded towards both sides: 12.505 EUR lies between 1250 and 1251 cents.
+        // Rounded towards both sides; an amount without a currency is 0, and one with it has no finer parts.
         let (below, above) = (self.ten_thousandths.div_euclid(finer), -(-self.ten_thousandths).div_euclid(finer));
         let whole = |units: i128| i64::try_from(units).unwrap_or(i64::MAX);
         let range = match compare {

@@ -1,8 +1,11 @@
 //! What farmers ask for.
 
+use money::Currency;
+use uuid::Uuid;
+
 use crate::domain::{
-    AddStock, Farm, FarmEvent, FarmFacts, ListProduct, Listed, Product, ProductEvent, RegisterFarm, SetActive,
-    SetPrice, UNITS_MAX,
+    AddStock, Delivery, Farm, FarmEvent, FarmFacts, ListProduct, Listed, Product, ProductEvent, RegisterFarm,
+    SetActive, SetPrice, UNITS_MAX,
 };
 
 /// Why a farmer's wish is refused.
@@ -17,6 +20,14 @@ pub enum Rejection {
     /// The request's id was used for something else.
     #[error("this request_id was used for a request with other content")]
     RequestIdReused,
+    /// A product keeps the currency it was listed with: orders and sums of it rest on that.
+    #[error("the product is sold in {}, not in {}: list another product for another currency", listed.code(), wanted.code())]
+    OtherCurrency {
+        /// Of the product.
+        listed: Currency,
+        /// Of the price.
+        wanted: Currency,
+    },
     /// More units than one product may have.
     #[error("{stocked} units were ever added, {wanted} more would be over the limit of {UNITS_MAX}")]
     StockTooLarge {
@@ -72,9 +83,12 @@ fn is_same(listed: &Listed, wish: &ListProduct) -> bool {
 /// A farm changes a price. The same price again changes nothing.
 ///
 /// # Errors
-/// [`Rejection::ProductUnknown`].
+/// [`Rejection::ProductUnknown`], [`Rejection::OtherCurrency`].
 pub fn set_price(product: &Product, wish: SetPrice) -> Result<Vec<ProductEvent>, Rejection> {
     let listed = in_catalogue(product)?;
+    if listed.price.currency != wish.price.currency {
+        return Err(Rejection::OtherCurrency { listed: listed.price.currency, wanted: wish.price.currency });
+    }
     let same = listed.price == wish.price;
     Ok(if same { Vec::new() } else { vec![ProductEvent::PriceSet { price: wish.price }] })
 }
@@ -89,14 +103,27 @@ pub fn set_active(product: &Product, wish: SetActive) -> Result<Vec<ProductEvent
     Ok(if same { Vec::new() } else { vec![ProductEvent::ActiveSet { active: wish.active }] })
 }
 
-/// A delivery comes in. The same delivery again changes nothing, as long as it is remembered
-/// ([`REQUESTS_REMEMBERED_MAX`](crate::domain::REQUESTS_REMEMBERED_MAX)).
+/// A delivery of `product_id` comes in. The same delivery again changes nothing; its request's id for anything else, of this
+/// product or another, is refused. Deliveries from before ids had a stream of their own (`delivery`) are known by the
+/// product, as long as it remembers them ([`REQUESTS_REMEMBERED_MAX`](crate::domain::REQUESTS_REMEMBERED_MAX)).
 ///
 /// # Errors
 /// [`Rejection::ProductUnknown`], [`Rejection::RequestIdReused`], [`Rejection::StockTooLarge`].
-pub fn add_stock(product: &Product, wish: AddStock) -> Result<Vec<ProductEvent>, Rejection> {
+pub fn add_stock(
+    product: &Product,
+    delivery: Delivery,
+    product_id: Uuid,
+    wish: AddStock,
+) -> Result<Vec<ProductEvent>, Rejection> {
     let listed = in_catalogue(product)?;
     let AddStock { request_id, quantity } = wish;
+    match delivery {
+        Delivery::Taken { product_id: of, quantity: units } if of == product_id && units == quantity => {
+            return Ok(Vec::new());
+        }
+        Delivery::Taken { .. } => return Err(Rejection::RequestIdReused),
+        Delivery::Unknown => {}
+    }
     match listed.delivered(request_id) {
         Some(taken_in) if taken_in == quantity => return Ok(Vec::new()),
         Some(_) => return Err(Rejection::RequestIdReused),
