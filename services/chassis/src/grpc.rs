@@ -46,7 +46,7 @@ pub async fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {
     TcpListener::bind(address).await.map_err(|source| BindError { address, source })
 }
 
-/// Serves `routes` with reflection and `grpc.health.v1` (the server as a whole, and each of `names`) until `shutdown`;
+/// Serves `routes` with reflection (v1 and v1alpha) and `grpc.health.v1` (the server as a whole, and each of `names`) until `shutdown`;
 /// then lets requests in flight finish. Health follows the parts of `health` whose name begins with `part`.
 pub async fn serve(
     listener: TcpListener,
@@ -58,15 +58,19 @@ pub async fn serve(
 ) {
     let (reporter, health_service) = tonic_health::server::health_reporter();
     routes.add_service(health_service);
-    match tonic_reflection::server::Builder::configure()
-        .register_encoded_file_descriptor_set(farmera_proto::DESCRIPTORS)
-        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-        .build_v1()
-    {
-        Ok(reflection) => {
-            routes.add_service(reflection);
+    let reflection = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(farmera_proto::DESCRIPTORS)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    match (reflection().build_v1(), reflection().build_v1alpha()) {
+        (Ok(now), Ok(before)) => {
+            // Older tools, and Python's, ask by the name it had before.
+            routes.add_service(now).add_service(before);
         }
-        Err(failed) => error!(error = &failed as &dyn std::error::Error, "no gRPC reflection"),
+        (Err(failed), _) | (Ok(_), Err(failed)) => {
+            error!(error = &failed as &dyn std::error::Error, "no gRPC reflection")
+        }
     }
     let mut ended = shutdown.clone();
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true)).map(|came| came.map(Gathered::new));

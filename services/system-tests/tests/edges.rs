@@ -12,6 +12,10 @@ use farmera_proto::saga::v1 as saga;
 use farmera_proto::saga::v1::operator_service_client::OperatorServiceClient;
 use support::{catalogue, id, order_of, place, stack};
 use tonic::{Code, Request, Status};
+use tonic_reflection::pb::v1alpha as reflection;
+use tonic_reflection::pb::v1alpha::server_reflection_client::ServerReflectionClient;
+use tonic_reflection::pb::v1alpha::server_reflection_request::MessageRequest;
+use tonic_reflection::pb::v1alpha::server_reflection_response::MessageResponse;
 use tonic_types::StatusExt as _;
 
 fn fields(status: &Status) -> Vec<String> {
@@ -120,5 +124,21 @@ async fn an_address_that_no_mail_can_be_sent_to_is_taken_from_nobody() {
             );
         }
     }
+    stack.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tools_that_ask_by_the_old_name_of_reflection_find_every_service() {
+    let stack = stack().await;
+    let channel = farmera::clients::channel(&stack.clients.endpoints.orders).expect("a URL");
+    let asked = reflection::ServerReflectionRequest {
+        message_request: Some(MessageRequest::ListServices(String::new())),
+        ..Default::default()
+    };
+    let answers = ServerReflectionClient::new(channel).server_reflection_info(futures::stream::iter([asked])).await;
+    let answer = answers.expect("a stream").into_inner().message().await.expect("an answer").expect("one answer");
+    let Some(MessageResponse::ListServicesResponse(list)) = answer.message_response else { panic!("{answer:?}") };
+    let names: Vec<_> = list.service.into_iter().map(|service| service.name).collect();
+    assert!(names.iter().any(|name| name == "farmera.orders.v1.OrdersService"), "{names:?}");
     stack.stop().await;
 }
