@@ -130,19 +130,19 @@ impl Incoming {
         };
         let text =
             |name: &'static str, found: Option<&str>| found.map(str::to_owned).ok_or(EnvelopeError::Missing(name));
-        let version = text("specversion", said.spec_version)?;
+        let version = text("specversion", said.spec_version.as_deref())?;
         if version != "1.0" {
             return Err(EnvelopeError::Malformed { name: "specversion", found: version, expected: "1.0" });
         }
         let read = Self {
             subject: subject.to_owned(),
-            message_type: text("type", said.message_type)?,
-            id: uuid("id", said.id)?,
-            correlation: uuid("correlationid", said.correlation)?,
-            causation: uuid("causationid", said.causation)?,
-            request: said.request.and_then(|request| request.parse().ok()),
-            trace: said.trace.and_then(TraceContext::read),
-            source: text("source", said.source)?,
+            message_type: text("type", said.message_type.as_deref())?,
+            id: uuid("id", said.id.as_deref())?,
+            correlation: uuid("correlationid", said.correlation.as_deref())?,
+            causation: uuid("causationid", said.causation.as_deref())?,
+            request: said.request.as_deref().and_then(|request| request.parse().ok()),
+            trace: said.trace.as_deref().and_then(TraceContext::read),
+            source: text("source", said.source.as_deref())?,
             // Of an absent data nothing can be shared.
             body: if said.data.is_empty() { Bytes::new() } else { body.slice_ref(said.data) },
         };
@@ -163,10 +163,10 @@ pub fn request_id(saga: Uuid, message_type: &str) -> Option<Uuid> {
 /// answer that was given once more, and for what is no message of ours.
 #[must_use]
 pub fn told_event(said: &Attributes<'_>) -> Option<(ToldEvent, Option<Uuid>)> {
-    let (category, stream) = said.about?.split_once('/')?;
-    let version = Version::new(said.sequence?.parse().ok()?);
-    let (stream, id) = (stream.parse().ok()?, said.id?.parse().ok()?);
-    let epoch = said.store_epoch.and_then(|epoch| epoch.parse().ok());
+    let (category, stream) = said.about.as_deref()?.split_once('/')?;
+    let version = Version::new(said.sequence.as_deref()?.parse().ok()?);
+    let (stream, id) = (stream.parse().ok()?, said.id.as_deref()?.parse().ok()?);
+    let epoch = said.store_epoch.as_deref().and_then(|epoch| epoch.parse().ok());
     Some((ToldEvent { category: category.to_owned(), stream, version, id }, epoch))
 }
 
@@ -268,7 +268,7 @@ mod tests {
             let sealed = seal_repeat("/farmera/orders", outgoing, "order/1", DateTime::default(), &cause);
             let headers = sealed.headers();
             let said = Attributes::of(Some(&headers), &sealed.body).unwrap();
-            said.request.map(ToOwned::to_owned)
+            said.request.map(std::borrow::Cow::into_owned)
         };
         let question = named("farmera.orders.v1.PaymentCaptureRequested", 2);
         assert!(question.is_some());

@@ -1,7 +1,12 @@
 //! The attributes of a message, however they travel: in its body (structured mode, which we write) or in its headers
 //! (binary mode, as programs before this one wrote; what they published is in streams and among dead letters).
 
-use async_nats::{HeaderMap, HeaderName, HeaderValue};
+use std::borrow::Cow;
+use std::fmt;
+use std::marker::PhantomData;
+
+use async_nats::{HeaderMap, HeaderName};
+use serde::de::{Deserializer, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use uuid::Uuid;
@@ -16,35 +21,73 @@ pub(super) const STRUCTURED: &str = "application/cloudevents+json";
 /// The media type of several (section 4 there).
 pub(super) const BATCH: &str = "application/cloudevents-batch+json";
 
+/// Whether the headers give the body this media type, with whatever parameters (`; charset=utf-8`; RFC 9110, 8.3.1).
+pub(super) fn is_of(media_type: &str, headers: Option<&HeaderMap>) -> bool {
+    let mut all = headers.into_iter().flat_map(HeaderMap::iter);
+    let found = all.find(|(name, _)| AsRef::<str>::as_ref(*name).eq_ignore_ascii_case(CONTENT_TYPE.as_ref()));
+    let value = found.and_then(|(_, values)| values.first());
+    value.is_some_and(|value| {
+        let kind = value.as_str().split(';').next().unwrap_or_default();
+        kind.trim().eq_ignore_ascii_case(media_type)
+    })
+}
+
+/// A text of a CloudEvent: as it stands in the body, or, where it is written with escapes, what they mean.
+pub(super) struct Text<'m>(Cow<'m, str>);
+
+impl<'de: 'm, 'm> Deserialize<'de> for Text<'m> {
+    fn deserialize<D: Deserializer<'de>>(text: D) -> Result<Self, D::Error> {
+        text.deserialize_str(Reading(PhantomData))
+    }
+}
+
+struct Reading<'m>(PhantomData<&'m ()>);
+
+impl<'de: 'm, 'm> Visitor<'de> for Reading<'m> {
+    type Value = Text<'m>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a text")
+    }
+
+    fn visit_borrowed_str<E: serde::de::Error>(self, text: &'de str) -> Result<Text<'m>, E> {
+        Ok(Text(Cow::Borrowed(text)))
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Text<'m>, E> {
+        Ok(Text(Cow::Owned(text.to_owned())))
+    }
+}
+
 /// What a message says of itself. Nothing is checked but that it can be read; an attribute that is absent is `None`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Attributes<'m> {
     /// `1.0`.
-    pub spec_version: Option<&'m str>,
+    pub spec_version: Option<Cow<'m, str>>,
     /// The publisher's event id.
-    pub id: Option<&'m str>,
+    pub id: Option<Cow<'m, str>>,
     /// Who publishes: `/farmera/orders`.
-    pub source: Option<&'m str>,
+    pub source: Option<Cow<'m, str>>,
     /// The full proto name of the data.
-    pub message_type: Option<&'m str>,
+    pub message_type: Option<Cow<'m, str>>,
     /// The stream it tells of: `<category>/<uuid>`.
-    pub about: Option<&'m str>,
+    pub about: Option<Cow<'m, str>>,
     /// When the event was stored, RFC 3339.
-    pub time: Option<&'m str>,
+    pub time: Option<Cow<'m, str>>,
     /// The saga it belongs to.
-    pub correlation: Option<&'m str>,
+    pub correlation: Option<Cow<'m, str>>,
     /// The message it answers.
-    pub causation: Option<&'m str>,
+    pub causation: Option<Cow<'m, str>>,
     /// The question that it asks or answers: the same in every attempt to ask it, and in every answer to it. Each
     /// message has its own `id` and its own id for the broker all the same, or the broker would take an attempt for a
     /// duplicate of the one before. Absent in news.
-    pub request: Option<&'m str>,
+    pub request: Option<Cow<'m, str>>,
     /// W3C trace context.
-    pub trace: Option<&'m str>,
+    pub trace: Option<Cow<'m, str>>,
     /// The version of the event in its stream, 20 digits.
-    pub sequence: Option<&'m str>,
+    pub sequence: Option<Cow<'m, str>>,
     /// The history of the publisher's store.
-    pub store_epoch: Option<&'m str>,
+    pub store_epoch: Option<Cow<'m, str>>,
     /// The proto3 JSON of the message.
     pub data: &'m [u8],
 }
@@ -52,19 +95,30 @@ pub struct Attributes<'m> {
 /// A CloudEvent as JSON. Names are those of CloudEvents and of its extensions, see the module above.
 #[derive(Deserialize)]
 pub(super) struct Structured<'m> {
-    specversion: Option<&'m str>,
-    id: Option<&'m str>,
-    source: Option<&'m str>,
-    #[serde(rename = "type")]
-    message_type: Option<&'m str>,
-    subject: Option<&'m str>,
-    time: Option<&'m str>,
-    correlationid: Option<&'m str>,
-    causationid: Option<&'m str>,
-    requestid: Option<&'m str>,
-    traceparent: Option<&'m str>,
-    sequence: Option<&'m str>,
-    storeepoch: Option<&'m str>,
+    #[serde(borrow)]
+    specversion: Option<Text<'m>>,
+    #[serde(borrow)]
+    id: Option<Text<'m>>,
+    #[serde(borrow)]
+    source: Option<Text<'m>>,
+    #[serde(borrow, rename = "type")]
+    message_type: Option<Text<'m>>,
+    #[serde(borrow)]
+    subject: Option<Text<'m>>,
+    #[serde(borrow)]
+    time: Option<Text<'m>>,
+    #[serde(borrow)]
+    correlationid: Option<Text<'m>>,
+    #[serde(borrow)]
+    causationid: Option<Text<'m>>,
+    #[serde(borrow)]
+    requestid: Option<Text<'m>>,
+    #[serde(borrow)]
+    traceparent: Option<Text<'m>>,
+    #[serde(borrow)]
+    sequence: Option<Text<'m>>,
+    #[serde(borrow)]
+    storeepoch: Option<Text<'m>>,
     #[serde(borrow)]
     data: Option<&'m RawValue>,
 }
@@ -75,8 +129,7 @@ impl<'m> Attributes<'m> {
     /// # Errors
     /// [`EnvelopeError::Unreadable`]: the body claims to be a CloudEvent and is none.
     pub fn of(headers: Option<&'m HeaderMap>, body: &'m [u8]) -> Result<Self, EnvelopeError> {
-        let kind = headers.and_then(|headers| headers.get(CONTENT_TYPE));
-        if kind.is_some_and(|kind| kind.as_str() == STRUCTURED) {
+        if is_of(STRUCTURED, headers) {
             return Self::in_body(body);
         }
         Ok(headers.map_or(Self { data: body, ..Self::default() }, |headers| Self::in_headers(headers, body)))
@@ -88,7 +141,8 @@ impl<'m> Attributes<'m> {
     }
 
     fn in_headers(headers: &'m HeaderMap, body: &'m [u8]) -> Self {
-        let text = |name: &'static str| headers.get(HeaderName::from_static(name)).map(HeaderValue::as_str);
+        let text =
+            |name: &'static str| headers.get(HeaderName::from_static(name)).map(|value| Cow::Borrowed(value.as_str()));
         Self {
             spec_version: text("ce-specversion"),
             id: text("ce-id"),
@@ -109,19 +163,20 @@ impl<'m> Attributes<'m> {
 
 impl<'m> From<Structured<'m>> for Attributes<'m> {
     fn from(read: Structured<'m>) -> Self {
+        let text = |read: Option<Text<'m>>| read.map(|Text(text)| text);
         Self {
-            spec_version: read.specversion,
-            id: read.id,
-            source: read.source,
-            message_type: read.message_type,
-            about: read.subject,
-            time: read.time,
-            correlation: read.correlationid,
-            causation: read.causationid,
-            request: read.requestid,
-            trace: read.traceparent,
-            sequence: read.sequence,
-            store_epoch: read.storeepoch,
+            spec_version: text(read.specversion),
+            id: text(read.id),
+            source: text(read.source),
+            message_type: text(read.message_type),
+            about: text(read.subject),
+            time: text(read.time),
+            correlation: text(read.correlationid),
+            causation: text(read.causationid),
+            request: text(read.requestid),
+            trace: text(read.traceparent),
+            sequence: text(read.sequence),
+            store_epoch: text(read.storeepoch),
             data: read.data.map_or(&[], |data| data.get().as_bytes()),
         }
     }
@@ -192,7 +247,25 @@ mod tests {
         }
         let said = Attributes::of(Some(&in_body), body).unwrap();
         assert_eq!(said, Attributes::of(Some(&in_headers), br#"{"a":1}"#).unwrap());
-        assert_eq!((said.id, said.source, said.data), (Some("7"), None, br#"{"a":1}"#.as_slice()));
+        assert_eq!((said.id.as_deref(), said.source, said.data), (Some("7"), None, br#"{"a":1}"#.as_slice()));
+    }
+
+    #[test]
+    fn what_programs_of_others_write_is_the_same_event() {
+        let ours = br#"{"specversion":"1.0","id":"7","source":"/farmera/payment","type":"t","data":{"a":1}}"#;
+        let theirs = br#"{"specversion":"1.0","id":"\u0037","source":"\/farmera\/payment","type":"t","data":{"a":1}}"#;
+        let structured = structured();
+        let said = Attributes::of(Some(&structured), ours).unwrap();
+        for kind in
+            [STRUCTURED, "application/cloudevents+json; charset=utf-8", "Application/CloudEvents+JSON;charset=UTF-8"]
+        {
+            for name in ["content-type", "Content-Type"] {
+                let mut headers = HeaderMap::new();
+                headers.insert(name, kind);
+                assert_eq!(Attributes::of(Some(&headers), theirs).unwrap(), said, "{name}: {kind}");
+            }
+        }
+        assert!(matches!(said.source, Some(Cow::Borrowed(_))), "what needs no escapes is not copied");
     }
 
     #[test]

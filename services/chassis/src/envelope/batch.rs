@@ -11,7 +11,7 @@ use serde::de::{Deserialize, Deserializer, Error as _, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use super::attributes::{BATCH, CONTENT_TYPE, STRUCTURED, Structured};
+use super::attributes::{BATCH, CONTENT_TYPE, STRUCTURED, Structured, is_of};
 use super::{Attributes, EnvelopeError, Sealed, Stamp};
 
 /// Events in a batch, at most.
@@ -48,6 +48,10 @@ pub fn together(mut events: Vec<Sealed>, stamp: Stamp) -> Option<Sealed> {
 
 /// What a message says.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one per message, and nobody keeps it: a box would be an allocation more"
+)]
 pub enum Said<'m> {
     /// One event, or something that is none.
     Alone(Result<Attributes<'m>, EnvelopeError>),
@@ -59,8 +63,7 @@ impl<'m> Said<'m> {
     /// Reads what a message with these headers and this body says.
     #[must_use]
     pub fn of(headers: Option<&'m HeaderMap>, body: &'m [u8]) -> Self {
-        let kind = headers.and_then(|headers| headers.get(CONTENT_TYPE));
-        if kind.is_some_and(|kind| kind.as_str() == BATCH) {
+        if is_of(BATCH, headers) {
             return Self::in_array(body).map_or_else(|unreadable| Self::Alone(Err(unreadable)), Self::Together);
         }
         Self::Alone(Attributes::of(headers, body))
@@ -150,7 +153,9 @@ mod tests {
     }
 
     fn read(headers: &HeaderMap, body: &[u8]) -> Vec<Option<String>> {
-        let id = |said: Result<Attributes<'_>, EnvelopeError>| said.ok().and_then(|said| said.id.map(str::to_owned));
+        let id = |said: Result<Attributes<'_>, EnvelopeError>| {
+            said.ok().and_then(|said| said.id.map(std::borrow::Cow::into_owned))
+        };
         match Said::of(Some(headers), body) {
             Said::Alone(_) => panic!("{}", String::from_utf8_lossy(body)),
             Said::Together(all) => all.into_iter().map(id).collect(),

@@ -27,10 +27,10 @@ pub(super) fn agree(
     let malformed = |name, found: &str, expected| {
         Err(EnvelopeError::Malformed { name, found: found.chars().take(64).collect(), expected })
     };
-    if let Some(source) = said.source.filter(|source| !is_of(message_type, source)) {
+    if let Some(source) = said.source.as_deref().filter(|source| !is_of(message_type, source)) {
         return malformed("source", source, "the service that this type belongs to");
     }
-    if let Some(request) = said.request.filter(|request| request.parse() != Ok(question)) {
+    if let Some(request) = said.request.as_deref().filter(|request| request.parse() != Ok(question)) {
         return malformed("requestid", request, "what the saga of correlationid asks with such a message");
     }
     let asking: Asking = serde_json::from_slice(said.data)
@@ -58,8 +58,8 @@ mod tests {
         let question = super::super::request_id(SAGA, TYPE).unwrap();
         let request = request.map(|request| request.to_string());
         let said = Attributes {
-            source: Some(source),
-            request: request.as_deref(),
+            source: Some(source.into()),
+            request: request.as_deref().map(Into::into),
             data: data.as_bytes(),
             ..Attributes::default()
         };

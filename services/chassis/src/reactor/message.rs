@@ -60,7 +60,7 @@ fn read(
     message: &Message,
     said: Result<Attributes<'_>, EnvelopeError>,
 ) -> (Option<Arc<str>>, Result<Incoming, String>) {
-    let about = said.as_ref().ok().and_then(|said| said.about);
+    let about = said.as_ref().ok().and_then(|said| said.about.as_deref());
     let key = about.filter(|about| is_stream(about)).map(Arc::from);
     (key, open(spec, message, said))
 }
@@ -146,13 +146,14 @@ fn name(subject: &str, headers: &HeaderMap, body: &[u8]) -> String {
     // What cannot be read is told apart as a whole.
     let said = Attributes::of(Some(headers), body).unwrap_or(Attributes { data: body, ..Attributes::default() });
     let mut digested = Vec::with_capacity(said.data.len() + 512);
-    for part in [said.id, said.source, said.message_type, said.about, said.correlation, Some(subject)] {
+    let parts = [&said.id, &said.source, &said.message_type, &said.about, &said.correlation];
+    for part in parts.map(Option::as_deref).into_iter().chain([Some(subject)]) {
         digested.extend_from_slice(part.unwrap_or_default().as_bytes());
         digested.push(0);
     }
     digested.extend_from_slice(said.data);
     let digest = Uuid::new_v5(&Uuid::NAMESPACE_OID, &digested);
-    let id = said.id.and_then(|id| id.parse::<Uuid>().ok());
+    let id = said.id.as_deref().and_then(|id| id.parse::<Uuid>().ok());
     let id = id.map_or_else(|| "unnamed".to_owned(), |id| id.to_string());
     format!("{id}/{digest}")
 }
@@ -161,7 +162,7 @@ fn name(subject: &str, headers: &HeaderMap, body: &[u8]) -> String {
 #[must_use]
 pub(crate) fn saga_of(letter: &DeadLetter) -> Option<Uuid> {
     let headers = from_json(&letter.headers)?;
-    Attributes::of(Some(&headers), &letter.body).ok()?.correlation?.parse().ok()
+    Attributes::of(Some(&headers), &letter.body).ok()?.correlation.as_deref()?.parse().ok()
 }
 
 fn to_json(headers: &HeaderMap) -> String {

@@ -7,6 +7,7 @@
 //!
 //! Not seen: what was lost and never told, and what the broker has forgotten, too.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fmt;
 
@@ -151,12 +152,12 @@ pub(super) async fn lost_above(
 }
 
 fn lost_event(sequence: u64, said: &Attributes<'_>, event: &ToldEvent) -> LostEvent {
-    let text = |said: Option<&str>| said.unwrap_or_default().to_owned();
+    let text = |said: &Option<Cow<'_, str>>| said.as_deref().unwrap_or_default().to_owned();
     LostEvent {
         sequence,
-        message_type: text(said.message_type),
-        time: text(said.time),
-        stream: text(said.about),
+        message_type: text(&said.message_type),
+        time: text(&said.time),
+        stream: text(&said.about),
         version: event.version.get(),
         event: event.id,
     }
