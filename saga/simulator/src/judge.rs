@@ -126,9 +126,10 @@ pub fn history<P: Process>(library: &Library<P>, events: &[SagaEvent<P>]) -> Vec
             reader.wrong.push(format!("{event} at place {}", index + 1));
         }
         if reader.over {
-            reader.wrong.push(format!("{event} after the end"));
+            reader.settles(event);
+        } else {
+            reader.read(event);
         }
-        reader.read(event);
     }
     reader.wrong
 }
@@ -176,6 +177,32 @@ impl<'a, P: Process> Reader<'a, P> {
             | SagaEvent::Resumed { .. }
             | SagaEvent::TimersShifted { .. }
             | SagaEvent::TimerCancelled { .. } => {}
+        }
+    }
+
+    /// After its end nothing happens any more, but what is left of it is seen to: asked to be undone (whoever undoes knows
+    /// what is undone already), undone, seen to by hand.
+    fn settles(&mut self, event: &SagaEvent<P>) {
+        let step = event.step().map(ToString::to_string).unwrap_or_default();
+        let standing = self.index(&step).map_or(Standing::Untouched, |index| self.standing(index));
+        let may_be_left = standing.is_owed() || standing == Standing::Undone;
+        let asked = matches!(standing, Standing::Undoing(_));
+        let next = if let SagaEvent::CompensationRequested { attempt, .. } = event {
+            may_be_left.then_some(Standing::Undoing(*attempt))
+        } else if let SagaEvent::CompensationSucceeded { .. } = event {
+            asked.then_some(Standing::Undone)
+        } else if let SagaEvent::StepSkipped { lane: Lane::Undo, .. } = event {
+            standing.is_owed().then_some(Standing::Undone)
+        } else if let SagaEvent::CompensationFailed { .. } = event {
+            asked.then_some(standing)
+        } else if let SagaEvent::StepRetried { lane: Lane::Undo, .. } = event {
+            may_be_left.then_some(standing)
+        } else {
+            None
+        };
+        match next {
+            Some(next) => self.put(&step, next),
+            None => self.wrong.push(format!("{event} after the end")),
         }
     }
 

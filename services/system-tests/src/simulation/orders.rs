@@ -59,6 +59,14 @@ pub struct Orders {
     pub reads: Option<Reads>,
 }
 
+/// The events that a saga ends with.
+const ENDS: [&str; 3] = ["SagaCompleted", "SagaCompensated", "SagaAbandoned"];
+/// The events that may follow its end.
+const SETTLES: [&str; 5] =
+    ["StepRetried", "StepSkipped", "CompensationRequested", "CompensationSucceeded", "CompensationFailed"];
+/// More than the history of any saga has.
+const EVENTS_MAX: usize = 1_000;
+
 /// What the service reads of its own store.
 pub struct Reads {
     store: Rc<MemoryStore>,
@@ -129,7 +137,11 @@ impl Service for Orders {
         if event.stream.category == Holds::CATEGORY {
             return self.reads.as_ref().is_none_or(|reads| reads.gate.borrow().is_open());
         }
-        ["SagaCompleted", "SagaCompensated", "SagaAbandoned"].contains(&event.type_name.as_str())
+        // What is seen to after the end does not open it again.
+        let ends = |event: &Recorded| ENDS.contains(&event.type_name.as_str());
+        let history = |reads: &Reads| reads.store.read_streams_now(&[(event.stream, Version::NONE)], EVENTS_MAX);
+        let settles = || SETTLES.contains(&event.type_name.as_str());
+        ends(event) || (settles() && self.reads.as_ref().is_some_and(|reads| history(reads).iter().any(ends)))
     }
 
     fn command(&self, number: u64) -> Option<Wish<Self>> {
