@@ -18,7 +18,7 @@ demo: install ## Watch orders complete, compensate, fail and be cancelled; then 
 	@$(CARGO) build --locked --package farmera
 	@$(RUN) demo
 
-up: install ## Run everything on this machine until Ctrl-C (UP="--fresh" wipes, UP="--free-ports")
+up: install ## Run everything on this machine until Ctrl-C (UP="--fresh" wipes, "--replicas 2", "--free-ports")
 	@$(CARGO) build --locked --package farmera
 	@$(RUN) up $(UP)
 

@@ -1,8 +1,11 @@
-//! gRPC servers and clients, with limits on everything.
+//! gRPC servers and clients.
+
+mod front;
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use axum::middleware::from_fn;
 use futures::StreamExt as _;
 use tokio::net::TcpListener;
 use tonic::service::RoutesBuilder;
@@ -79,7 +82,7 @@ pub async fn serve(
         .http2_max_header_list_size(HEADER_BYTES_MAX)
         .http2_keepalive_interval(Some(Duration::from_secs(20)))
         .http2_max_pending_accept_reset_streams(Some(RESETS_PER_CONNECTION_MAX))
-        .add_routes(routes.routes())
+        .add_routes(routes.routes().into_axum_router().layer(from_fn(front::front)).into())
         .serve_with_incoming_shutdown(incoming, async move { ended.triggered().await });
     tokio::select! {
         served = served => if let Err(failed) = served {
