@@ -11,6 +11,7 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
 use tonic::transport::server::Connected;
 
 /// Bytes kept at most; whoever writes more waits until these are on their way.
@@ -25,11 +26,18 @@ pub(crate) struct Gathered<S> {
     written: usize,
     /// Others had their turn since something was kept.
     waited: bool,
+    /// Its place among the connections that are open.
+    _place: Option<OwnedSemaphorePermit>,
 }
 
 impl<S> Gathered<S> {
     pub(crate) const fn new(inner: S) -> Self {
-        Self { inner, kept: Vec::new(), written: 0, waited: false }
+        Self { inner, kept: Vec::new(), written: 0, waited: false, _place: None }
+    }
+
+    /// The same, keeping `place` as long as it lives.
+    pub(crate) fn holding(self, place: OwnedSemaphorePermit) -> Self {
+        Self { _place: Some(place), ..self }
     }
 }
 

@@ -1,5 +1,6 @@
 //! gRPC servers and clients.
 
+mod admission;
 mod front;
 
 use std::net::SocketAddr;
@@ -15,7 +16,7 @@ use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 use tracing::error;
 
-use crate::gathered::Gathered;
+use self::admission::Admission;
 use crate::health::Health;
 use crate::shutdown::Shutdown;
 
@@ -23,6 +24,8 @@ use crate::shutdown::Shutdown;
 pub const MESSAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// A request may take this long.
 pub const REQUEST_DEADLINE: Duration = Duration::from_secs(15);
+/// Connections open at a time; one more is closed at once.
+const CONNECTIONS_MAX: usize = 4_096;
 const STREAMS_PER_CONNECTION_MAX: u32 = 1_024;
 /// A client may give up at once as many requests as it may have open: whoever gives up more before the server comes to
 /// them is cut off. A client remembers as many: answers to what it has forgotten, it takes for the server's mistakes, and
@@ -76,7 +79,10 @@ pub async fn serve(
         }
     }
     let mut ended = shutdown.clone();
-    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true)).map(|came| came.map(Gathered::new));
+    let admission = Admission::new(CONNECTIONS_MAX);
+    let incoming = TcpIncoming::from(listener)
+        .with_nodelay(Some(true))
+        .filter_map(move |came| std::future::ready(came.map(|connection| admission.admit(connection)).transpose()));
     let served = Server::builder()
         .max_concurrent_streams(STREAMS_PER_CONNECTION_MAX)
         .http2_max_header_list_size(HEADER_BYTES_MAX)
