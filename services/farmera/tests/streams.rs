@@ -221,7 +221,7 @@ async fn one_stream_or_one_category_can_be_exported() {
     let (code, _, error) = log.farmera(&["export", "products", "--category", "order"]);
     assert_eq!(
         (code, error.as_str()),
-        (2, "error: products has no streams of \"order\": it has farm, product, reservation\n")
+        (2, "error: products has no streams of \"order\": it has farm, product, delivery, reservation\n")
     );
 }
 
