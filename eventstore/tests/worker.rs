@@ -140,6 +140,22 @@ async fn a_refusal_on_a_stale_state_is_decided_again_on_the_truth() {
 }
 
 #[tokio::test]
+async fn what_is_concluded_from_two_streams_is_concluded_from_one_moment() {
+    for number in 1..=4 {
+        let store = Watched::new(memory());
+        let seed = [Input::Deposit(1, 100), Input::Deposit(2, 0), Input::Deposit(3, 0)].to_vec();
+        Branch::on(&Watched::new(Arc::clone(&store.memory)), 1).run([seed]).await;
+        let other = Branch::on(&Watched::new(Arc::clone(&store.memory)), 2);
+        store.before_read(number, async move {
+            other.run([vec![Input::Transfer(1, 2, 60), Input::Transfer(2, 3, 60)]]).await;
+        });
+        // The first account is loaded, then the second; of a transfer between the two reads both or neither is seen.
+        let outcomes = Branch::on(&store, 3).run([vec![Input::Sum(1, 3), Input::Balance(2)]]).await;
+        assert_eq!(balance(&outcomes[0]), 100, "before read {number}");
+    }
+}
+
+#[tokio::test]
 async fn one_unstorable_input_of_a_batch_is_isolated() {
     let store = Watched::new(memory());
     let mut inputs: Vec<Input> = (1..=50).map(|number| Input::Open(number, "Ana".to_owned())).collect();

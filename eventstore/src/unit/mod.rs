@@ -5,7 +5,7 @@ mod shell;
 pub(crate) use self::shell::record_of;
 
 use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
@@ -100,15 +100,17 @@ pub struct Unit<'a> {
     assumed_now: Vec<(StreamId, Folding)>,
     needs: BTreeMap<StreamId, Folding>,
     loading: BTreeMap<StreamId, Loading>,
+    /// In how many pages they came.
+    pages: usize,
     /// Streams that this program cannot use, and whether the current input has met one.
     unusable: HashMap<StreamId, Need>,
     met_unusable: Option<Need>,
     /// What this input took from the cache, and whether it has written anything.
     looked_at: Vec<StreamId>,
     wrote: bool,
-    /// Streams whose cached state is known to be the newest, and those on which an input has concluded something that
-    /// no append will check.
-    fresh: HashSet<StreamId>,
+    /// Streams that were read last, all of one moment of the store, and those on which an input has concluded something
+    /// that no append will check.
+    of_one_moment: BTreeSet<StreamId>,
     doubtful: BTreeSet<StreamId>,
 }
 
@@ -136,7 +138,8 @@ impl<'a> Unit<'a> {
             met_unusable: None,
             looked_at: Vec::new(),
             wrote: false,
-            fresh: HashSet::new(),
+            of_one_moment: BTreeSet::new(),
+            pages: 0,
             doubtful: BTreeSet::new(),
         }
     }
@@ -292,9 +295,7 @@ impl<'a> Unit<'a> {
     }
 
     fn at_hand<A: Aggregate>(&mut self, stream: StreamId) -> Result<&A, Need> {
-        if !self.fresh.contains(&stream) {
-            self.looked_at.push(stream);
-        }
+        self.looked_at.push(stream);
         let cached = self.cache.get_mut(stream).ok_or(Need::NotLoaded(stream))?;
         (*cached.state).as_any().downcast_ref::<A>().ok_or_else(|| wrong_type(stream))
     }

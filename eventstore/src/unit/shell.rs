@@ -1,6 +1,6 @@
 //! What the shell around a unit does with it: begin and end inputs, load, check, commit.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use super::loading::Loading;
 use super::{Staged, Unit};
@@ -63,27 +63,31 @@ impl Unit<'_> {
         self.needs.keys().copied().collect()
     }
 
-    /// Cached streams, with their version, on which an input has concluded something without writing to them: a refusal,
-    /// or that nothing is to be done. No expected version will check that; the shell must, before it is believed:
-    /// another process may have written since. See [`Unit::confirm`].
+    /// Streams, with their version, on which an input has concluded something without writing to them: a refusal, or that
+    /// nothing is to be done. No expected version will check that; the shell must, before it is believed: another process
+    /// may have written since, or between two of the looks. None when all of them were read together, and last. See
+    /// [`Unit::confirm`].
     #[must_use]
     pub fn doubtful(&mut self) -> Vec<(StreamId, Version)> {
+        if self.doubtful.is_subset(&self.of_one_moment) {
+            self.doubtful.clear();
+        }
         let cache = &mut *self.cache;
         let versions = self.doubtful.iter().filter_map(|stream| Some((*stream, cache.get_mut(*stream)?.version)));
         versions.collect()
     }
 
-    /// Says what was found: `newer` are the events after the versions that [`Unit::doubtful`] named. True when there are
-    /// none and every conclusion stands; otherwise the unit is restarted, to be run on what is true.
+    /// Says what was found in one look: `newer` are the events after the versions that [`Unit::doubtful`] named. True when
+    /// there are none and every conclusion stands; otherwise the unit is restarted, to be run on what is true.
     pub fn confirm(&mut self, newer: &[Recorded]) -> bool {
-        self.fresh.extend(std::mem::take(&mut self.doubtful));
+        self.of_one_moment = std::mem::take(&mut self.doubtful);
         if newer.is_empty() {
             return true;
         }
         self.restart();
+        self.of_one_moment.clear();
         for event in newer {
             self.cache.remove(event.stream);
-            self.fresh.remove(&event.stream);
         }
         false
     }
@@ -100,6 +104,7 @@ impl Unit<'_> {
         }
         let needs = std::mem::take(&mut self.needs).into_iter();
         self.loading = needs.map(|(stream, folding)| (stream, Loading::new(folding))).collect();
+        self.pages = 0;
     }
 
     /// The streams to be fed, each with the version it has come to: nothing, or that of its snapshot.
@@ -126,8 +131,10 @@ impl Unit<'_> {
         useless.count()
     }
 
-    /// Folds a page of events into the streams that were missing: in order, whole streams or parts of them.
+    /// Folds a page of events into the streams that were missing: in order, whole streams or parts of them. A page is of
+    /// one moment, the next one of a later.
     pub fn feed(&mut self, page: &[Recorded]) {
+        self.pages += 1;
         for events in page.chunk_by(|one, next| one.stream == next.stream) {
             if let Some(loading) = events.first().and_then(|first| self.loading.get_mut(&first.stream)) {
                 loading.feed(events);
@@ -137,12 +144,13 @@ impl Unit<'_> {
 
     /// Every missing stream has been fed to its end; those without events are new.
     pub fn loaded(&mut self) {
-        for (stream, loading) in std::mem::take(&mut self.loading) {
+        let loading = std::mem::take(&mut self.loading);
+        self.of_one_moment = if self.pages > 1 { BTreeSet::new() } else { loading.keys().copied().collect() };
+        for (stream, loading) in loading {
             let (version, head, time, snapshot) = (loading.version, loading.head, loading.time, loading.snapshot);
             match loading.end() {
                 Ok(state) => {
                     self.cache.insert(stream, Cached::new(state, version, head, snapshot).at(time));
-                    self.fresh.insert(stream);
                 }
                 Err(need) => {
                     self.unusable.insert(stream, need);

@@ -21,6 +21,8 @@ pub enum Input {
     /// A deposit that came as a message.
     Told(u64, i64),
     Balance(u64),
+    /// What two accounts hold together.
+    Sum(u64, u64),
 }
 
 pub struct Bank;
@@ -50,13 +52,18 @@ impl Handler for Bank {
                 deposit(unit, *number, *amount)?;
             }
             Input::Balance(_) => {}
+            Input::Sum(one, other) => {
+                let one = unit.get::<Account>(account(*one))?.balance;
+                return Ok(one + unit.get::<Account>(account(*other))?.balance);
+            }
         }
         let (Input::Open(number, _)
         | Input::Deposit(number, _)
         | Input::Withdraw(number, _)
         | Input::Transfer(number, ..)
         | Input::Told(number, _)
-        | Input::Balance(number)) = input;
+        | Input::Balance(number)
+        | Input::Sum(number, _)) = input;
         Ok(unit.get::<Account>(account(*number))?.balance)
     }
 }

@@ -29,6 +29,7 @@ pub struct Watched {
     events_read: AtomicUsize,
     saves_fail: AtomicBool,
     plan: Mutex<Option<Plan>>,
+    before_read: Mutex<Option<(usize, Pin<Box<dyn Future<Output = ()> + Send>>)>>,
 }
 
 impl Watched {
@@ -40,6 +41,7 @@ impl Watched {
             events_read: AtomicUsize::new(0),
             saves_fail: AtomicBool::new(false),
             plan: Mutex::new(None),
+            before_read: Mutex::new(None),
         })
     }
 
@@ -65,6 +67,11 @@ impl Watched {
 
     pub fn before_next_commit(&self, first: impl Future<Output = ()> + Send + 'static) {
         self.set(Plan::First(Box::pin(first)));
+    }
+
+    /// Somebody else does something before the read of streams with this number, counted from 1.
+    pub fn before_read(&self, number: usize, first: impl Future<Output = ()> + Send + 'static) {
+        *self.before_read.lock().expect("not poisoned") = Some((number, Box::pin(first)));
     }
 
     pub fn fail_next_commit(&self, error: CommitError) {
@@ -108,7 +115,11 @@ impl EventStore for Watched {
     }
 
     async fn read_streams(&self, streams: &[(StreamId, Version)], limit: usize) -> Result<Vec<Recorded>, ReadError> {
-        self.reads.fetch_add(1, Ordering::SeqCst);
+        let number = self.reads.fetch_add(1, Ordering::SeqCst) + 1;
+        let first = self.before_read.lock().expect("not poisoned").take_if(|(before, _)| *before == number);
+        if let Some((_, first)) = first {
+            first.await;
+        }
         let events = self.memory.read_streams(streams, limit).await?;
         self.events_read.fetch_add(events.len(), Ordering::SeqCst);
         Ok(events)
