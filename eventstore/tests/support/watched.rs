@@ -14,9 +14,11 @@ use eventstore::{
 };
 use uuid::Uuid;
 
+/// What somebody else does first.
+type First = Pin<Box<dyn Future<Output = ()> + Send>>;
+
 enum Plan {
-    /// Somebody else does something first.
-    First(Pin<Box<dyn Future<Output = ()> + Send>>),
+    First(First),
     Fail(CommitError),
     LoseAnswer,
     Conflicts(StreamId),
@@ -29,7 +31,7 @@ pub struct Watched {
     events_read: AtomicUsize,
     saves_fail: AtomicBool,
     plan: Mutex<Option<Plan>>,
-    before_read: Mutex<Option<(usize, Pin<Box<dyn Future<Output = ()> + Send>>)>>,
+    before_read: Mutex<Option<(usize, First)>>,
 }
 
 impl Watched {
