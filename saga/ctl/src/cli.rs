@@ -68,7 +68,7 @@ pub enum Command {
     /// Look at the services.
     #[command(subcommand)]
     Service(machinery::ServiceCommand),
-    /// A live screen: rates, what is in flight by step, the oldest, what is parked, lag.
+    /// A live screen: rates, what is in flight by step, the oldest, what is parked, lag. q quits, ? tells the keys.
     Top(top::Arguments),
     /// Choose whom to talk to.
     #[command(subcommand)]

@@ -50,7 +50,7 @@ struct Screen {
     ended_rate: Option<f64>,
 }
 
-/// Draws until Ctrl-C.
+/// Draws until Ctrl-C or `q`.
 ///
 /// # Errors
 /// [`Failure`] of the server.

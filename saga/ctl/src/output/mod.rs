@@ -5,6 +5,7 @@
 //! * [`paint`]: colours, where they make sense;
 //! * [`screen`]: a terminal's screen.
 
+pub mod keys;
 pub mod paint;
 pub mod screen;
 pub mod table;

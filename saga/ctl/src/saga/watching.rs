@@ -1,7 +1,7 @@
 //! The same answer again and again, on the same place of the screen.
 //!
 //! On a terminal the answers are frames of a screen of their own, each written in one piece over the one before: nothing
-//! flickers. However it ends (Ctrl-C, SIGTERM, an error), the terminal is as it was before.
+//! flickers, and what is typed asks for something instead of standing in it. However it ends (Ctrl-C, SIGTERM, an error), the terminal is as it was before.
 
 use std::pin::pin;
 use std::time::Duration;
@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use crate::failure::Failure;
+use crate::output::keys::{Key, Keys};
 use crate::output::paint::Tone;
 use crate::output::screen::{ENTER, LEAVE, to_terminal};
 use crate::output::words::harmless_lines;
@@ -29,10 +30,16 @@ pub async fn again(
     let mut ended = pin!(ended());
     let on_screen = session.out.is_on_terminal();
     let _terminal = on_screen.then(Terminal::enter);
+    let keys = on_screen.then(Keys::open).flatten();
+    let mut helped = false;
     loop {
         session.out.now = crate::clock::now();
         if on_screen {
             session.out.begin_frame();
+        }
+        if helped {
+            let help = session.out.tint(Tone::Strong, Key::HELP);
+            session.out.line(help)?;
         }
         let drawn = tokio::select! {
             drawn = draw(session) => drawn,
@@ -49,8 +56,23 @@ pub async fn again(
         tokio::select! {
             () = sleep(interval.max(INTERVAL_MIN)) => {}
             () = &mut ended => return Ok(()),
+            key = pressed(keys.as_ref()) => match key {
+                Key::Quit => return Ok(()),
+                Key::Help => helped = !helped,
+                Key::Refresh => {}
+            }
         }
     }
+}
+
+/// The next key, where there are any.
+async fn pressed(keys: Option<&Keys>) -> Key {
+    if let Some(keys) = keys
+        && let Some(key) = keys.next().await
+    {
+        return key;
+    }
+    std::future::pending().await
 }
 
 /// Somebody pressed Ctrl-C, or wants the program to end.
