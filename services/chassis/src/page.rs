@@ -1,5 +1,10 @@
 //! Lists, a page at a time (AIP-158).
 
+use std::str::FromStr;
+
+use chrono::{DateTime, Datelike as _, Utc};
+use uuid::Uuid;
+
 use crate::problem::Violations;
 
 /// Rows of a page when the client does not say.
@@ -30,20 +35,51 @@ pub fn token(question: &str, key: &str) -> String {
     text.bytes().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The key in a token; `None` for the first page.
+/// The key in a token, as `read` reads it; `None` for the first page. The checksum keeps nobody out who wants to make a
+/// token up, so `read` takes only what can be asked for: what it does not take is refused like any other such token.
 #[must_use]
-pub fn key(violations: &mut Violations, question: &str, token: &str) -> Option<String> {
+pub fn key<T>(
+    violations: &mut Violations,
+    question: &str,
+    token: &str,
+    read: impl FnOnce(&str) -> Option<T>,
+) -> Option<T> {
     if token.is_empty() {
         return None;
     }
     let key = decode(token).and_then(|text| {
         let (sum, key) = text.split_at_checked(8)?;
-        (u32::from_str_radix(sum, 16).ok()? == checksum(question, key)).then(|| key.to_owned())
+        if u32::from_str_radix(sum, 16).ok()? == checksum(question, key) { read(key) } else { None }
     });
     if key.is_none() {
         violations.add("page_token", "is not the next_page_token of a page with the same other fields");
     }
     key
+}
+
+/// Reads a key that is one value.
+#[must_use]
+pub fn one<T: FromStr>(key: &str) -> Option<T> {
+    key.parse().ok()
+}
+
+/// The key of a row in a list that is sorted by time: `micros/id`.
+#[must_use]
+pub fn moment_key(time: DateTime<Utc>, id: Uuid) -> String {
+    format!("{}/{id}", time.timestamp_micros())
+}
+
+/// Reads the key of a row in a list that is sorted by time.
+#[must_use]
+pub fn moment(key: &str) -> Option<(DateTime<Utc>, Uuid)> {
+    let (micros, id) = key.split_once('/')?;
+    Some((time(micros.parse().ok()?)?, id.parse().ok()?))
+}
+
+/// A time in microseconds since 1970 that every database can hold: of the years 1 to 9999.
+#[must_use]
+pub fn time(micros: i64) -> Option<DateTime<Utc>> {
+    DateTime::from_timestamp_micros(micros).filter(|time| (1..=9_999).contains(&time.year()))
 }
 
 fn decode(token: &str) -> Option<String> {
@@ -69,9 +105,9 @@ mod tests {
     fn a_token_gives_its_key_back_for_the_same_question_only() {
         let mut violations = Violations::new();
         let token = token("orders/customer=7", "0199");
-        assert_eq!(key(&mut violations, "orders/customer=7", &token).as_deref(), Some("0199"));
+        assert_eq!(key(&mut violations, "orders/customer=7", &token, one::<u32>), Some(199));
         assert!(violations.is_empty());
-        assert_eq!(key(&mut violations, "orders/customer=8", &token), None);
+        assert_eq!(key(&mut violations, "orders/customer=8", &token, one::<u32>), None);
         assert!(!violations.is_empty());
     }
 
@@ -79,9 +115,24 @@ mod tests {
     fn a_made_up_token_is_refused() {
         for made_up in ["x", "zz", "00", "ffffffffffffffffffff", "ä"] {
             let mut violations = Violations::new();
-            assert_eq!(key(&mut violations, "orders", made_up), None);
+            assert_eq!(key(&mut violations, "orders", made_up, one::<String>), None);
             assert!(!violations.is_empty());
         }
+    }
+
+    #[test]
+    fn a_token_with_a_right_checksum_is_refused_when_its_key_cannot_be_asked_for() {
+        let id = Uuid::nil();
+        for made_up in [format!("{}/{id}", i64::MIN), format!("{}/{id}", i64::MAX), format!("1/{id}/2"), "1".to_owned()]
+        {
+            let mut violations = Violations::new();
+            assert_eq!(key(&mut violations, "orders", &token("orders", &made_up), moment), None, "{made_up}");
+            assert!(!violations.is_empty(), "{made_up}");
+        }
+        let mut violations = Violations::new();
+        let now = DateTime::UNIX_EPOCH + chrono::Duration::microseconds(1);
+        assert_eq!(key(&mut violations, "orders", &token("orders", &moment_key(now, id)), moment), Some((now, id)));
+        assert!(violations.is_empty());
     }
 
     #[test]

@@ -81,8 +81,7 @@ impl NotificationService for Edge {
         let size = page::size(&mut violations, request.page_size);
         let subject_id = optional_subject(&mut violations, &request.subject_id);
         let question = question(subject_id);
-        let after = page::key(&mut violations, &question, &request.page_token);
-        let after = after.and_then(|key| violations.uuid("page_token", &key));
+        let after = page::key(&mut violations, &question, &request.page_token, page::one);
         violations.finish(status::DOMAIN)?;
 
         // One more than asked for tells whether there is a next page.

@@ -84,10 +84,10 @@ impl PaymentService for Questions {
         };
         let question = format!("payments/order={}", order_id.map(|id| id.to_string()).unwrap_or_default());
         let size = page::size(&mut violations, request.page_size);
-        let after = page::key(&mut violations, &question, &request.page_token);
+        let after = page::key(&mut violations, &question, &request.page_token, page::one);
         violations.finish(DOMAIN)?;
 
-        let after = after.and_then(|key| key.parse().ok()).unwrap_or_default();
+        let after = after.unwrap_or_default();
         let read = async { Ok(self.payments.page(after, order_id, one_more(size)).await?) };
         let mut payments = within(read).await?;
         let next_page_token = cut(&mut payments, size, &question, |last| last.id.clone());
@@ -126,10 +126,10 @@ impl PaymentQueryService for Questions {
         let request = request.into_inner();
         let mut violations = Violations::new();
         let size = page::size(&mut violations, request.page_size);
-        let after = page::key(&mut violations, QUESTION, &request.page_token);
+        let after = page::key(&mut violations, QUESTION, &request.page_token, page::one);
         violations.finish(DOMAIN)?;
         let is_first = after.is_none();
-        let after = after.and_then(|key| key.parse().ok()).unwrap_or_default();
+        let after = after.unwrap_or_default();
         let read = async {
             if is_first {
                 until_current(&PaymentProjection, self.payments.pool(), &self.scan, CURRENT_WITHIN).await?;
@@ -149,7 +149,7 @@ impl PaymentQueryService for Questions {
         let request = request.into_inner();
         let mut violations = Violations::new();
         let size = page::size(&mut violations, request.page_size);
-        let after = page::key(&mut violations, QUESTION, &request.page_token).map(Reference);
+        let after = page::key(&mut violations, QUESTION, &request.page_token, page::one).map(Reference);
         violations.finish(DOMAIN)?;
 
         let read = async { Ok(self.provider.list(after.as_ref(), size + 1).await?) };

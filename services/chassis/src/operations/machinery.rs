@@ -214,7 +214,7 @@ impl MachineryQueryService for Machinery {
         let mut violations = Violations::new();
         let size = page::size(&mut violations, request.page_size);
         let question = format!("letters/{}/{}/{}", request.with_ended, request.group, request.saga_id);
-        let after = page::key(&mut violations, &question, &request.page_token).and_then(|key| key.parse().ok());
+        let after = page::key(&mut violations, &question, &request.page_token, page::one);
         let saga_id = if request.saga_id.is_empty() { None } else { violations.uuid("saga_id", &request.saga_id) };
         violations.finish(self.domain)?;
         let wanted = |letter: &StoredDeadLetter| {

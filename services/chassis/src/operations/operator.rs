@@ -141,7 +141,7 @@ impl OperatorService for Operator {
         let mut violations = Violations::new();
         let size = page::size(&mut violations, request.page_size);
         let question = format!("plan/{}", request.hash);
-        let after = page::key(&mut violations, &question, &request.page_token).and_then(|key| key.parse().ok());
+        let after = page::key(&mut violations, &question, &request.page_token, page::one);
         violations.finish(self.domain)?;
         let skipped: usize = after.unwrap_or(0);
         let items = self.plans.find(&request.hash, self.clock.now()).await?.plan.items;
@@ -180,7 +180,7 @@ impl OperatorService for Operator {
         let request = request.into_inner();
         let mut violations = Violations::new();
         let size = page::size(&mut violations, request.page_size);
-        let before = page::key(&mut violations, QUESTION, &request.page_token).and_then(|key| key.parse().ok());
+        let before = page::key(&mut violations, QUESTION, &request.page_token, page::one);
         violations.finish(self.domain)?;
         let mut operations = self.operations.list(before, size + 1).await?;
         let has_more = operations.len() > size;

@@ -35,11 +35,12 @@ pub async fn page(
     let mut violations = Violations::new();
     let size = page::size(&mut violations, request.page_size);
     let question = format!("sagas/{}/{}/{}", request.state, request.order, request.query);
-    let after = page::key(&mut violations, &question, &request.page_token).and_then(|key| place(&key));
     let order = Sorted::try_from(request.order).map(order_of);
     if order.is_err() {
         violations.add("order", format!("is {}: there is no such order", request.order));
     }
+    let order = order.unwrap_or(Order::Newest);
+    let after = page::key(&mut violations, &question, &request.page_token, |key| place(order, key));
     let state = match pb::saga::State::try_from(request.state) {
         Ok(pb::saga::State::Unspecified) => None,
         Ok(_) => i16::try_from(request.state).ok(),
@@ -54,7 +55,7 @@ pub async fn page(
         (Query::All, Some(state)) => Query::Is(Condition::State(States::one(state))),
         (asked, Some(state)) => Query::And(vec![asked, Query::Is(Condition::State(States::one(state)))]),
     };
-    let page = Page { order: order.unwrap_or(Order::Newest), after, size };
+    let page = Page { order, after, size };
     let (rows, has_more) = list.find(&asked, page, now).await?;
     let next = rows.last().filter(|_| has_more).map(|row| format!("{}/{}", row.key, row.saga_id));
     Ok(pb::ListSagasResponse {
@@ -63,9 +64,16 @@ pub async fn page(
     })
 }
 
-fn place(key: &str) -> Option<(i64, Uuid)> {
+/// What a list is sorted by, at its last row, and that row's saga. Times that come last first are negative.
+fn place(order: Order, key: &str) -> Option<(i64, Uuid)> {
     let (key, id) = key.split_once('/')?;
-    Some((key.parse().ok()?, id.parse().ok()?))
+    let (key, id) = (key.parse::<i64>().ok()?, id.parse().ok()?);
+    let can_be_asked_for = match order {
+        Order::Newest | Order::Updated => page::time(key.checked_neg()?).is_some(),
+        Order::Oldest | Order::Idle => page::time(key).is_some(),
+        Order::Amount => key.checked_neg().is_some(),
+    };
+    can_be_asked_for.then_some((key, id))
 }
 
 fn order_of(order: Sorted) -> Order {

@@ -7,7 +7,6 @@ use chassis::operations::machinery::SagaSide;
 use chassis::page;
 use chassis::problem::Violations;
 use chassis::scan::{ArmedTimer, LogScan};
-use chrono::DateTime;
 use eventstore::{Aggregate as _, Clock};
 use farmera_proto::saga::v1 as pb;
 use saga::hold::{Hold, HoldPhase};
@@ -68,18 +67,14 @@ impl SagaSide for SagaMachinery {
         let mut violations = Violations::new();
         let size = page::size(&mut violations, request.page_size);
         let question = format!("timers/{}", request.overdue_only);
-        let after = page::key(&mut violations, &question, &request.page_token);
+        let after = page::key(&mut violations, &question, &request.page_token, page::moment);
         violations.finish(DOMAIN)?;
-        let after = after.and_then(|key| {
-            let (micros, id) = key.split_once('/')?;
-            Some((DateTime::from_timestamp_micros(micros.parse().ok()?)?, id.parse().ok()?))
-        });
         let category = Saga::<OrderProcess>::CATEGORY;
         let found = self.scan.timers(category, after, request.overdue_only, size + 1).await;
         let mut found = found.map_err(unreadable)?;
         let has_more = found.len() > size;
         found.truncate(size);
-        let key = |timer: &ArmedTimer| format!("{}/{}", timer.due.timestamp_micros(), timer.stream.id);
+        let key = |timer: &ArmedTimer| page::moment_key(timer.due, timer.stream.id);
         let next = found.last().filter(|_| has_more).map(key);
         Ok(pb::ListTimersResponse {
             timers: self.told(&found).await?,

@@ -2,7 +2,7 @@
 
 mod edge;
 mod events;
-mod lists;
+pub mod lists;
 mod machinery;
 mod operating;
 mod place;

@@ -189,7 +189,7 @@ impl OrderList {
         let mut violations = Violations::new();
         let size = page::size(&mut violations, request.page_size);
         let question = format!("orders/{}/{}", request.customer_id, request.state);
-        let after = page::key(&mut violations, &question, &request.page_token).and_then(|key| key.parse::<Uuid>().ok());
+        let after = page::key(&mut violations, &question, &request.page_token, page::moment);
         let customer = match request.customer_id.as_str() {
             "" => None,
             id => violations.uuid("customer_id", id),
@@ -205,22 +205,26 @@ impl OrderList {
                 "select order_id, customer_id, state, minor_units, currency, failure_reason, failure_message, cancelling,
                         created_at, updated_at, version
                  from order_view
-                 where ($1::uuid is null or order_id < $1)
+                 where ($1::timestamptz is null or (created_at, order_id) < ($1, $5))
                    and ($2::uuid is null or customer_id = $2)
                    and ($3::smallint is null or state = $3)
-                 order by order_id desc
+                 order by created_at desc, order_id desc
                  limit $4",
             )
-            .bind(after)
+            // Planned anew each time: each way of asking has an index of its own.
+            .persistent(false)
+            .bind(after.map(|(time, _)| time))
             .bind(customer)
             .bind(wanted)
             .bind(i64::try_from(size + 1).unwrap_or(i64::MAX))
+            .bind(after.map(|(_, id)| id))
             .fetch_all(&self.0),
         )
         .await?;
-        let last = (found.len() > size).then(|| found.get(size - 1).map(|row| row.order_id)).flatten();
+        let last = (found.len() > size).then(|| found.get(size - 1)).flatten();
+        let next = last.map(|row| page::token(&question, &page::moment_key(row.created_at, row.order_id)));
         Ok(pb::ListOrdersResponse {
-            next_page_token: last.map(|id| page::token(&question, &id.to_string())).unwrap_or_default(),
+            next_page_token: next.unwrap_or_default(),
             orders: found.into_iter().take(size).map(order).collect(),
         })
     }

@@ -150,7 +150,7 @@ async fn a_million_sagas_are_listed_and_counted_in_time() {
             let page = Page { order, after: None, size: 50 };
             let (time, found) = median(|| async { list.find(&asked, page, now).await.unwrap().0.len() }).await;
             println!("list  {:>8.1} ms {found:>8}  {order:?} {query}", time.as_secs_f64() * 1e3);
-            // Where most of the sagas are admitted, only the order of the ids is an index.
+            // Where most of the sagas are admitted, only the order of their starts is an index.
             let admits_most = ["", "saga = place-order@1", "state = COMPLETED"].contains(&query);
             if time > Duration::from_millis(200) && (order == Order::Newest || !admits_most) {
                 slow.push(format!("{order:?} {query}: {time:?}"));

@@ -1,9 +1,15 @@
 //! The list of sagas follows the log, however the log is cut, and answers queries.
 
+use chassis::page;
+use farmera_proto::orders::v1::ListOrdersRequest;
+use farmera_proto::saga::v1::ListSagasRequest;
+use orders::grpc::lists;
 use orders::operations::query::parse;
+use orders::projections::orders::OrderList;
 use orders::projections::sagas::{Group, Order, Page, Row};
 use orders::sagas::{AUTHORIZE_PAYMENT, CAPTURE_PAYMENT, COMMIT_INVENTORY, NOTIFY, RESERVE_INVENTORY};
 use saga::Outcome;
+use tonic::{Code, Status};
 use uuid::Uuid;
 
 use crate::support::Market;
@@ -191,4 +197,58 @@ async fn pages_in_every_order_hold_each_saga_once() {
     }
     let amounts: Vec<_> = find(&market, "", Order::Amount).await.iter().map(|row| row.amount).collect();
     assert_eq!(amounts, [4_000, 3_000, 2_000, 1_000]);
+}
+
+/// A client may make its ids as it likes: one of version 4 says nothing about time.
+#[tokio::test(flavor = "multi_thread")]
+async fn newest_and_oldest_are_said_of_times_whatever_the_ids_are() {
+    let market = Market::open().await;
+    let mut sagas = Vec::new();
+    let orders = [9, 2, 7, 1, 8].map(Uuid::from_u128);
+    for order_id in orders {
+        sagas.push(market.place_as(order_id, 1, 1_000).await);
+    }
+    market.project(10).await;
+    let listed = async |order| find(&market, "", order).await.iter().map(|row| row.saga_id).collect::<Vec<_>>();
+    assert_eq!(listed(Order::Oldest).await, sagas);
+    sagas.reverse();
+    assert_eq!(listed(Order::Newest).await, sagas);
+
+    let customer = all(&market).await[0].customer_id.to_string();
+    for customer_id in [String::new(), customer] {
+        let mut request = ListOrdersRequest { page_size: 2, customer_id, ..ListOrdersRequest::default() };
+        let mut newest_first = Vec::new();
+        loop {
+            let page = OrderList::new(market.pool.clone()).page(&request).await.unwrap();
+            newest_first.extend(page.orders.into_iter().map(|order| order.id.parse::<Uuid>().unwrap()));
+            request.page_token = page.next_page_token;
+            if request.page_token.is_empty() {
+                break;
+            }
+        }
+        assert_eq!(newest_first, orders.into_iter().rev().collect::<Vec<_>>(), "{:?}", request.customer_id);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_token_that_was_made_up_is_named_in_the_refusal_whatever_is_in_it() {
+    let market = Market::open().await;
+    for order in 0..=5 {
+        for key in [i64::MIN, i64::MAX, i64::MIN + 1] {
+            let token = page::token(&format!("sagas/0/{order}/"), &format!("{key}/{}", Uuid::nil()));
+            let request = ListSagasRequest { order, page_token: token, ..ListSagasRequest::default() };
+            let answer = lists::page(&market.sagas(), &request, market.clock.now()).await;
+            // Every amount can be asked for but the one without a counterpart.
+            let is_amount = order == 5 && key != i64::MIN;
+            assert_eq!(
+                answer.as_ref().err().map(Status::code),
+                (!is_amount).then_some(Code::InvalidArgument),
+                "{answer:?}"
+            );
+        }
+    }
+    let token = page::token("orders//0", &format!("{}/{}", i64::MIN, Uuid::nil()));
+    let request = ListOrdersRequest { page_token: token, ..ListOrdersRequest::default() };
+    let refused = OrderList::new(market.pool.clone()).page(&request).await.unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument, "{refused:?}");
 }

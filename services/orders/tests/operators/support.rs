@@ -76,7 +76,11 @@ impl Market {
 
     /// An order of `minor_units`; its saga.
     pub async fn place(&self, customer: u128, minor_units: i64) -> Uuid {
-        let order_id = self.ids.next_id();
+        self.place_as(self.ids.next_id(), customer, minor_units).await
+    }
+
+    /// The order has this id.
+    pub async fn place_as(&self, order_id: Uuid, customer: u128, minor_units: i64) -> Uuid {
         let facts = Arc::new(facts(customer, minor_units));
         let saga_id = place_saga_id(order_id);
         self.submit(saga_id, Input::Place { order_id, facts, fingerprint: "f".to_owned() }).await.unwrap();

@@ -234,9 +234,9 @@ impl ProductsService for Edge {
         let asked = request.into_inner();
         let mut violations = Violations::new();
         let size = page::size(&mut violations, asked.page_size);
-        let key = page::key(&mut violations, LIST, &asked.page_token);
+        let after = page::key(&mut violations, LIST, &asked.page_token, page::one);
         violations.finish(DOMAIN)?;
-        let after = key.and_then(|key| key.parse().ok()).unwrap_or_else(Uuid::nil);
+        let after = after.unwrap_or_else(Uuid::nil);
         // One more than asked for tells whether there is another page.
         let mut found = self.catalogue.page(after, size + 1).await.map_err(status::of_catalogue)?;
         let more = found.len() > size;

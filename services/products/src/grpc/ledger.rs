@@ -22,7 +22,7 @@ pub(super) async fn page(
 ) -> Result<pb::ListLedgerResponse, Status> {
     let mut violations = Violations::new();
     let size = page::size(&mut violations, request.page_size);
-    let after = page::key(&mut violations, QUESTION, &request.page_token).and_then(|key| {
+    let after = page::key(&mut violations, QUESTION, &request.page_token, |key| {
         let (tx, position) = key.split_once('/')?;
         Some(Cursor { tx: TxId(tx.parse().ok()?), position: position.parse().ok()? })
     });

@@ -173,7 +173,7 @@ impl SagaList {
                 "select order_id
                  from order_view
                  where customer_id = any($1)
-                 order by order_id desc
+                 order by created_at desc, order_id desc
                  limit $2",
             )
             .bind(customers.into_iter().collect::<Vec<_>>())

@@ -72,15 +72,17 @@ macro_rules! statements {
 // `$1` and `$2`: key and id of the last row of the page before.
 statements!(
     NEWEST,
-    "0::bigint",
-    "and $1::bigint is not distinct from $1 and ($2::uuid is null or saga_id < $2)",
-    "order by saga_id desc"
+    "-(extract(epoch from started_at) * 1000000)::bigint",
+    "and ($2::uuid is null
+          or (started_at, saga_id) < (timestamptz 'epoch' - $1::bigint * interval '1 microsecond', $2))",
+    "order by started_at desc, saga_id desc"
 );
 statements!(
     OLDEST,
-    "0::bigint",
-    "and $1::bigint is not distinct from $1 and ($2::uuid is null or saga_id > $2)",
-    "order by saga_id"
+    "(extract(epoch from started_at) * 1000000)::bigint",
+    "and ($2::uuid is null
+          or (started_at, saga_id) > (timestamptz 'epoch' + $1::bigint * interval '1 microsecond', $2))",
+    "order by started_at, saga_id"
 );
 statements!(
     UPDATED,
