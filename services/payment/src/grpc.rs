@@ -15,8 +15,8 @@ use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
 use crate::domain::{Payment, Reference};
+use crate::line::Line;
 use crate::projections::payments::{PaymentList, PaymentProjection};
-use crate::provider::PaymentProvider;
 use crate::status::{DOMAIN, Unreadable};
 use crate::view;
 
@@ -32,19 +32,14 @@ pub struct Questions {
     store: Arc<dyn EventStore>,
     scan: LogScan,
     payments: PaymentList,
-    provider: Arc<dyn PaymentProvider>,
+    line: Arc<Line>,
 }
 
 impl Questions {
     /// Answers from the log, the read model and the provider's books.
     #[must_use]
-    pub fn new(
-        store: Arc<dyn EventStore>,
-        scan: LogScan,
-        payments: PaymentList,
-        provider: Arc<dyn PaymentProvider>,
-    ) -> Self {
-        Self { store, scan, payments, provider }
+    pub fn new(store: Arc<dyn EventStore>, scan: LogScan, payments: PaymentList, line: Arc<Line>) -> Self {
+        Self { store, scan, payments, line }
     }
 
     /// From the log itself: as of now.
@@ -152,7 +147,7 @@ impl PaymentQueryService for Questions {
         let after = page::key(&mut violations, QUESTION, &request.page_token, page::one).map(Reference);
         violations.finish(DOMAIN)?;
 
-        let read = async { Ok(self.provider.list(after.as_ref(), size + 1).await?) };
+        let read = async { Ok(self.line.books(after.as_ref(), size + 1).await?) };
         let mut charges: Vec<_> = within(read).await?.into_iter().map(view::charge).collect();
         let next_page_token = cut(&mut charges, size, QUESTION, |last| last.reference.clone());
         Ok(Response::new(pb::ListProviderChargesResponse { charges, next_page_token }))

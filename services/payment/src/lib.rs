@@ -119,16 +119,16 @@ pub async fn run(config: Config, listener: TcpListener, around: Surroundings) ->
     let (nudge, _) = service.project(PaymentProjection);
     let worker = service.worker(Payments, vec![Arc::new(relay.clone()), Arc::new(nudge)]);
 
-    let line = Arc::new(Line::new(Arc::clone(&provider), config.patience.timeout, service.component(part)));
+    let line = Arc::new(Line::new(provider, config.patience.timeout, service.component(part)));
     service.tasks.spawn("provider line", Arc::clone(&line).run(service.shutdown.clone()));
-    let settler = Arc::new(Settler::new(worker, line, config.patience));
+    let settler = Arc::new(Settler::new(worker, Arc::clone(&line), config.patience));
     let second_look = SecondLook::new(Arc::clone(&service.store), Arc::clone(&settler));
     service.tasks.spawn("second look", second_look.run(service.shutdown.clone()));
     let clock = Arc::clone(&service.clock);
     service.react(messages::CONSUMER, Arc::new(Orders::new(settler, relay, clock)));
 
     let payments = PaymentList::new(service.pool.clone());
-    let questions = Questions::new(Arc::clone(&service.store), service.scan.clone(), payments, provider);
+    let questions = Questions::new(Arc::clone(&service.store), service.scan.clone(), payments, line);
     let mut routes = RoutesBuilder::default();
     let limit = chassis::grpc::MESSAGE_BYTES_MAX;
     routes.add_service(PaymentServiceServer::new(questions.clone()).max_decoding_message_size(limit));

@@ -15,7 +15,8 @@ use chassis::shutdown::Shutdown;
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{info, warn};
 
-use crate::provider::{PaymentProvider, ProviderError};
+use crate::domain::Reference;
+use crate::provider::{Charge, PaymentProvider, ProviderError};
 
 /// Calls in a row without an answer, before the line is closed.
 pub const UNANSWERED_MIN: u32 = 5;
@@ -123,7 +124,7 @@ pub struct Line {
     provider: Arc<dyn PaymentProvider>,
     breaker: Mutex<Breaker>,
     component: Component,
-    /// How long a probe may take.
+    /// How long a look may take.
     timeout: Duration,
 }
 
@@ -145,6 +146,24 @@ impl Line {
     #[must_use]
     pub fn refusal(&self) -> Option<String> {
         self.lock().refusal(Instant::now())
+    }
+
+    /// A page of the provider's books, for whoever only looks: not asked for while the line is closed.
+    ///
+    /// # Errors
+    /// As [`PaymentProvider::list`]; [`ProviderError::Unanswered`] says since when nobody answers.
+    pub async fn books(&self, after: Option<&Reference>, limit: usize) -> Result<Vec<Charge>, ProviderError> {
+        if let Some(refusal) = self.refusal() {
+            return Err(ProviderError::Unanswered(refusal));
+        }
+        let told = self.list(after, limit).await;
+        self.heard(&told);
+        told
+    }
+
+    async fn list(&self, after: Option<&Reference>, limit: usize) -> Result<Vec<Charge>, ProviderError> {
+        let late = || Err(ProviderError::Unanswered(format!("nothing within {:?}", self.timeout)));
+        timeout(self.timeout, self.provider.list(after, limit)).await.unwrap_or_else(|_| late())
     }
 
     /// Takes note of what came of a call. Whatever the provider says, it is there.
@@ -190,9 +209,7 @@ impl Line {
 
     async fn probe(&self) {
         self.lock().probed(Instant::now());
-        let asked = timeout(self.timeout, self.provider.list(None, 1)).await;
-        let late = || Err(ProviderError::Unanswered(format!("nothing within {:?}", self.timeout)));
-        self.heard(&asked.unwrap_or_else(|_| late()));
+        self.heard(&self.list(None, 1).await);
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Breaker> {

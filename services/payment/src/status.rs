@@ -4,7 +4,7 @@ use chassis::problem::{self, Problem};
 use chassis::projection::NotCurrent;
 use eventstore::{DecodeError, ReadError};
 use tonic::{Code, Status};
-use tracing::error;
+use tracing::{error, warn};
 use uuid::Uuid;
 
 use crate::provider::ProviderError;
@@ -58,7 +58,7 @@ impl From<Unreadable> for Status {
             | Unreadable::View(_)
             | Unreadable::Current(_)
             | Unreadable::Late => {
-                error!(error = &unreadable as &dyn std::error::Error, "a question has no answer");
+                warn!(error = &unreadable as &dyn std::error::Error, "a question has no answer");
                 problem::unavailable(DOMAIN, "the database does not answer; try again")
             }
             Unreadable::Provider(ProviderError::Unanswered(_)) => {

@@ -104,6 +104,7 @@ impl PaymentProvider for Counted {
 struct World {
     provider: Arc<Counted>,
     settler: Arc<Settler>,
+    line: Arc<Line>,
     health: Health,
     _trigger: Trigger,
     _running: JoinSet<()>,
@@ -133,8 +134,8 @@ impl World {
         let mut running = JoinSet::new();
         running.spawn(worker.run());
         running.spawn(Arc::clone(&line).run(shutdown));
-        let settler = Arc::new(Settler::new(handle, line, patience));
-        Self { provider, settler, health, _trigger: trigger, _running: running }
+        let settler = Arc::new(Settler::new(handle, Arc::clone(&line), patience));
+        Self { provider, settler, line, health, _trigger: trigger, _running: running }
     }
 
     /// Holds money for a payment, and asks again whenever the request is given back, as the broker does.
@@ -190,12 +191,20 @@ async fn a_processor_that_is_gone_is_told_by_health_and_asked_by_one_probe_at_a_
 
     // A call that was under way may come in yet. Then there are probes only, after 0.5, 1, 2 and 4 s.
     let before = world.calls();
+    for _ in 0..50 {
+        let books = world.line.books(None, 10).await;
+        assert!(
+            matches!(&books, Err(ProviderError::Unanswered(why)) if why.contains("has not answered for")),
+            "{books:?}"
+        );
+    }
     sleep(Duration::from_secs(6)).await;
     let probes = world.calls() - before;
     assert!((1..=10).contains(&probes), "{probes} calls in six seconds, six payments wait");
 
     let back = Remote::start(journal, address).await;
     world.until(|report| report == "[+]payment/provider ok\n").await;
+    assert!(!world.line.books(None, 10).await.unwrap().is_empty());
     while let Some(paid) = timeout(Duration::from_secs(20), paying.join_next()).await.unwrap() {
         assert!(matches!(paid.unwrap(), Settled::Told | Settled::Repeat(_)));
     }
