@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use crate::clients::{Clients, Peer};
 use crate::failure::Failure;
+use crate::output;
 
 /// The parent of the catalogue's request ids.
 const REQUESTS: Uuid = Uuid::from_u128(0x0199_f000_0000_7000_8000_6661_726d_6572);
@@ -163,31 +164,42 @@ pub async fn products(clients: &Clients) -> Result<Vec<pb::Product>, Failure> {
     }
 }
 
-/// The product meant by an id, a name, or whole words, else a part, of a name that only one product has.
+/// Candidates that are named when several products are meant.
+const NAMED_MAX: usize = 5;
+
+/// The product meant by an id, a name, whole words of a name, or a part of one: the first of these that any product has.
 ///
 /// # Errors
-/// [`Failure::NotFound`] when none is meant, [`Failure::Failed`] when several are.
+/// [`Failure::NotFound`] when none is meant, [`Failure::Failed`] with the candidates when several are: two farms may sell
+/// under one name, at two prices.
 pub fn find<'a>(products: &'a [pb::Product], wanted: &str) -> Result<&'a pb::Product, Failure> {
     let folded = wanted.trim().to_lowercase();
-    let exact = |product: &&pb::Product| product.id == folded || product.name.to_lowercase() == folded;
-    if let Some(product) = products.iter().find(exact) {
+    if let Some(product) = products.iter().find(|product| product.id == folded) {
         return Ok(product);
     }
-    let named = |fits: fn(&str, &str) -> bool| -> Vec<&pb::Product> {
-        products.iter().filter(|product| fits(&product.name.to_lowercase(), &folded)).collect()
-    };
-    let mut alike = named(has_words);
-    if alike.is_empty() {
-        alike = named(|name, part| name.contains(part));
+    let called: [fn(&str, &str) -> bool; 3] =
+        [|name, wanted| name == wanted, has_words, |name, part| name.contains(part)];
+    for fits in called {
+        let meant: Vec<_> = products.iter().filter(|product| fits(&product.name.to_lowercase(), &folded)).collect();
+        match meant.as_slice() {
+            [] => {}
+            [product] => return Ok(product),
+            several => return Err(Failure::Failed(which_of(wanted, several))),
+        }
     }
-    match alike.as_slice() {
-        [product] => Ok(product),
-        [] => Err(Failure::NotFound(format!("no product is called {wanted:?}; see `farmera product list`"))),
-        [first, second, ..] => Err(Failure::Failed(format!(
-            "{wanted:?} may be {:?}, {:?} or another; say more of the name, or its id",
-            first.name, second.name
-        ))),
+    Err(Failure::NotFound(format!("no product is called {wanted:?}; see `farmera product list`")))
+}
+
+fn which_of(wanted: &str, several: &[&pb::Product]) -> String {
+    let mut lines = vec![format!("{wanted:?} may be {} products; say more of the name, or the id:", several.len())];
+    lines.extend(several.iter().take(NAMED_MAX).map(|product| {
+        let (name, farm) = (text::shown(&product.name), text::shown(&product.farm_name));
+        format!("  {}  {name}, {}, {farm}", product.id, output::amount(product.price.as_ref()))
+    }));
+    if several.len() > NAMED_MAX {
+        lines.push(format!("  and {} more: see `farmera product list`", several.len() - NAMED_MAX));
     }
+    lines.join("\n")
 }
 
 /// True when `words` stand in `name`, not in the middle of a longer word.
@@ -228,5 +240,22 @@ mod tests {
         assert_eq!(find(&products, "4").unwrap().name, "Kale");
         assert!(matches!(find(&products, "cheese"), Err(Failure::Failed(_))));
         assert!(matches!(find(&products, "milk"), Err(Failure::NotFound(_))));
+    }
+
+    #[test]
+    fn two_products_of_one_name_are_told_apart_by_price_and_farm_and_none_of_them_is_taken() {
+        let twin = |id: &str, minor_units, farm: &str| pb::Product {
+            id: id.to_owned(),
+            name: "Twin pears".to_owned(),
+            farm_name: farm.to_owned(),
+            price: Some(Money { currency_code: "EUR".to_owned(), minor_units }),
+            ..Default::default()
+        };
+        let products = [twin("a1", 900, "Upper farm"), twin("b2", 195, "Lower farm")];
+        let Err(Failure::Failed(told)) = find(&products, "Twin Pears") else { unreachable!("one of them was taken") };
+        for part in ["2 products", "a1", "b2", "9.00", "1.95", "Upper farm", "Lower farm"] {
+            assert!(told.contains(part), "{part}: {told}");
+        }
+        assert_eq!(find(&products, "b2").unwrap().farm_name, "Lower farm");
     }
 }
