@@ -5,6 +5,7 @@ mod events;
 pub mod lists;
 mod machinery;
 mod operating;
+mod participants;
 mod place;
 mod queries;
 mod reads;
@@ -17,9 +18,9 @@ mod whatif;
 
 pub use edge::Edge;
 pub use operating::Operating;
+pub use participants::Participants;
 pub use queries::Queries;
 pub use reads::Reads;
 pub use replay::Replay;
 pub use sagas::Sagas;
-pub use trace::Participants;
 pub use watch::Watching;

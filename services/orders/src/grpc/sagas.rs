@@ -15,7 +15,7 @@ use tonic::{Code, Request, Response, Status};
 use uuid::Uuid;
 
 use super::timeline::entry;
-use super::{Reads, lists, trace};
+use super::{Participants, Reads, lists, trace};
 use crate::NAME;
 use crate::operations::act::Rules;
 use crate::operations::history::{History, Moment};
@@ -31,7 +31,7 @@ pub struct Sagas {
     /// Where single sagas come from.
     pub reads: Reads,
     /// Who is asked what they did for a saga.
-    pub participants: trace::Participants,
+    pub participants: Participants,
     /// Where lists come from.
     pub list: SagaList,
     /// The definitions.

@@ -1,69 +1,15 @@
 //! Everything that a saga led to, here and at the participants.
 
-use std::time::Duration;
-
 use eventstore::{Aggregate as _, StreamId};
 use farmera_proto::saga::v1 as pb;
-use farmera_proto::saga::v1::correlation_query_service_client::CorrelationQueryServiceClient;
-use futures::future::join_all;
-use tokio::time::timeout;
 use tonic::Status;
-use tonic::transport::Channel;
-use tracing::warn;
 use uuid::Uuid;
 
-use super::Reads;
 use super::sagas::event;
+use super::{Participants, Reads};
 use crate::domain::Order;
 use crate::operations::tree::tree;
 use crate::sagas::OrderFacts;
-
-/// A participant may take this long; whoever is later is missing.
-const DEADLINE: Duration = Duration::from_secs(3);
-
-type Client = CorrelationQueryServiceClient<Channel>;
-
-/// The participants of sagas, each asked for its own log.
-#[derive(Clone)]
-pub struct Participants([(&'static str, Client); 3]);
-
-impl Participants {
-    /// Over these channels.
-    #[must_use]
-    pub fn new(products: Channel, payment: Channel, notification: Channel) -> Self {
-        let named = [("products", products), ("payment", payment), ("notification", notification)];
-        let bytes_max = chassis::grpc::MESSAGE_BYTES_MAX;
-        Self(named.map(|(name, channel)| (name, Client::new(channel).max_decoding_message_size(bytes_max))))
-    }
-
-    /// What each of them did for a saga that is about these; of whoever does not answer, or not with everything, the
-    /// name is told, too.
-    async fn events(&self, saga_id: Uuid, subjects: &[Uuid]) -> (Vec<pb::Event>, Vec<String>) {
-        let asked = self.0.iter().map(|(name, client)| async move {
-            let request = pb::ListCorrelatedEventsRequest {
-                correlation_id: saga_id.to_string(),
-                subject_ids: subjects.iter().map(Uuid::to_string).collect(),
-            };
-            let mut client = client.clone();
-            let answer = timeout(DEADLINE, client.list_correlated_events(request)).await;
-            (*name, answer.unwrap_or_else(|_| Err(Status::deadline_exceeded("no answer in time"))))
-        });
-        let (mut events, mut missing) = (Vec::new(), Vec::new());
-        for (name, answer) in join_all(asked).await {
-            match answer.map(tonic::Response::into_inner) {
-                Ok(told) => {
-                    events.extend(told.events);
-                    missing.extend(told.has_more.then(|| name.to_owned()));
-                }
-                Err(why) => {
-                    warn!(service = name, error = &why as &dyn std::error::Error, "a participant cannot be asked");
-                    missing.push(name.to_owned());
-                }
-            }
-        }
-        (events, missing)
-    }
-}
 
 /// The saga's events, those of its order that belong to it, and what the participants did for it, as a tree.
 ///
@@ -85,6 +31,6 @@ pub async fn trace(reads: &Reads, participants: &Participants, saga_id: Uuid) ->
 }
 
 /// What a saga of an order is about.
-fn subjects(order: &OrderFacts) -> [Uuid; 3] {
+pub(super) fn subjects(order: &OrderFacts) -> [Uuid; 3] {
     [order.order_id, order.reservation_id, order.payment_id]
 }
