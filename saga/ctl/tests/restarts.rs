@@ -91,6 +91,64 @@ async fn an_open_saga_is_moved_to_the_version_that_was_deployed_over_it_and_ends
     assert!(over.contains("refused: the saga is over") && over.contains("nothing to apply"), "{over}");
 }
 
+/// How `saga` is explained once that names `place`.
+async fn explained(ground: &Processes, saga: &str, place: &str) -> String {
+    ground.until(&["saga", "explain", saga], |said| said.out.contains(place)).await.out
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_question_is_followed_along_its_whole_way_and_what_keeps_it_there_is_named() {
+    let mut ground = Processes::new().await;
+    ground.start(&RELEASED).await;
+    let taken_in = ground.place("tok_success").await.saga_id;
+    let why = explained(&ground, &taken_in, "payment works at it: payment/provider is down for ").await;
+    assert!(why.contains("Waits   authorize-payment, for ") && why.contains("try 1 of "), "{why}");
+
+    ground.kill("payment").await;
+    let why = explained(&ground, &taken_in, "payment does not say whether it has the request: ").await;
+    assert!(!why.contains("works at it"), "{why}");
+
+    // It is back, and cannot hear: its broker is not there.
+    let sent = ground.place("tok_success").await.saga_id;
+    explained(&ground, &sent, "Waits   authorize-payment").await;
+    ground.run("payment", &[RELEASED[0], ("FARMERA_NATS_URL", "nats://127.0.0.1:1")]);
+    let why = explained(&ground, &sent, "payment has not taken the request in: payment/").await;
+    assert!(why.contains("payment/nats is down for "), "{why}");
+    explained(&ground, &taken_in, "payment works at it: payment/").await;
+
+    // An earlier message of the same saga could not be handled.
+    let mut owner = PgConnection::connect(&ground.owner_url("payment")).await.unwrap();
+    sqlx::query(
+        "insert into dead_letter (consumer, message, subject, headers, body, reason, key)
+         values ('payment-orders', 'm', 's', '{}', '', 'the amount makes no sense', 'saga/' || $1)",
+    )
+    .bind(&sent)
+    .execute(&mut owner)
+    .await
+    .unwrap();
+    let why = explained(&ground, &sent, "payment could not handle the request: dead letter ").await;
+    assert!(why.contains("of payment: the amount makes no sense"), "{why}");
+
+    // It hears and answers, and nobody takes the answer from it.
+    sqlx::query("delete from dead_letter").execute(&mut owner).await.unwrap();
+    let jetstream = async_nats::jetstream::new(async_nats::connect(ground.nats_url()).await.unwrap());
+    let stream = jetstream.get_stream("FARMERA_PAYMENT").await.unwrap();
+    let mut config = stream.cached_info().config.clone();
+    config.max_bytes = 1;
+    jetstream.update_stream(config.clone()).await.unwrap();
+    ground.kill("payment").await;
+    ground.run("payment", &[]);
+    let why = explained(&ground, &sent, "its outbox has not sent the answer: payment/relay is down for ").await;
+    assert!(why.contains("stream FARMERA_PAYMENT refuses to store: maximum bytes exceeded"), "{why}");
+    assert!(why.contains("waits for the way back from payment for authorize-payment"), "{why}");
+
+    config.max_bytes = -1;
+    jetstream.update_stream(config).await.unwrap();
+    for saga in [&taken_in, &sent] {
+        assert_eq!(ground.sagactl(&["saga", "wait", saga]).await.code, 0);
+    }
+}
+
 /// Whether the copies of a rebuild are there, and hold something.
 async fn is_built_beside(owner: &mut PgConnection) -> bool {
     let is_there = "select to_regclass('rebuild_saga_view.saga_view') is not null";

@@ -4,6 +4,8 @@
 //! times a day. The question names what the saga is about; a service knows which of its streams belong to that, and
 //! whatever else it did for the saga stands in the same transactions.
 
+mod located;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,11 +15,16 @@ use farmera_proto::saga::v1 as pb;
 use farmera_proto::saga::v1::correlation_query_service_server::{
     CorrelationQueryService, CorrelationQueryServiceServer,
 };
+use sqlx::postgres::PgPool;
 use tokio::time::timeout;
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
+use self::located::Question;
+pub use self::located::is_untold;
+use crate::health::Health;
 use crate::problem::{self, Violations};
+use crate::relay::RelaySpec;
 use crate::scan::LogScan;
 use crate::service::Service;
 
@@ -26,6 +33,8 @@ pub const SERVICE: &str = farmera_proto::saga::v1::correlation_query_service_ser
 
 /// Things that one question may name.
 const SUBJECTS_MAX: usize = 16;
+/// Messages by which one question may have been put.
+const MESSAGES_MAX: usize = 64;
 /// Events of the streams that belong to them; a saga leaves a few dozen.
 const EVENTS_OF_STREAMS_MAX: usize = 10_000;
 /// Transactions that are looked into.
@@ -42,16 +51,20 @@ pub struct Correlated {
     scan: LogScan,
     categories: Vec<Category>,
     belonging: fn(Uuid) -> Vec<StreamId>,
+    relay: RelaySpec,
+    pool: PgPool,
+    health: Health,
 }
 
 impl Correlated {
-    /// The log of `service`, which holds streams of these kinds and signs its errors with `domain`; `belonging` names the streams that would belong to a
-    /// thing, whether they are there or not.
+    /// The log of `service`, which holds streams of these kinds, signs its errors with `domain` and tells others through
+    /// `relay`; `belonging` names the streams that would belong to a thing, whether they are there or not.
     #[must_use]
     pub fn serve(
         service: &Service,
         domain: &'static str,
         kinds: &[StreamKind],
+        relay: RelaySpec,
         belonging: fn(Uuid) -> Vec<StreamId>,
     ) -> CorrelationQueryServiceServer<Self> {
         CorrelationQueryServiceServer::new(Self {
@@ -61,18 +74,24 @@ impl Correlated {
             scan: service.scan.clone(),
             categories: kinds.iter().map(|kind| kind.category).collect(),
             belonging,
+            relay,
+            pool: service.pool.clone(),
+            health: service.health().clone(),
         })
     }
 
+    /// What the streams that belong to these hold of one correlation.
+    async fn of_streams(&self, correlation: Uuid, subjects: &[Uuid]) -> Result<Vec<Recorded>, ReadError> {
+        let belonging = subjects.iter().flat_map(|subject| (self.belonging)(*subject));
+        let streams: Vec<_> = belonging.map(|stream| (stream, Version::NONE)).collect();
+        let mut events = self.store.read_streams(&streams, EVENTS_OF_STREAMS_MAX).await?;
+        events.retain(|event| event.cause.correlation == correlation);
+        Ok(events)
+    }
+
     async fn events(&self, correlation: Uuid, subjects: &[Uuid]) -> Result<Vec<Recorded>, ReadError> {
-        let streams: Vec<_> = subjects
-            .iter()
-            .flat_map(|subject| (self.belonging)(*subject))
-            .map(|stream| (stream, Version::NONE))
-            .collect();
-        let own = self.store.read_streams(&streams, EVENTS_OF_STREAMS_MAX).await?;
-        let transactions: BTreeSet<TxId> =
-            own.iter().filter(|event| event.cause.correlation == correlation).map(|event| event.cursor.tx).collect();
+        let own = self.of_streams(correlation, subjects).await?;
+        let transactions: BTreeSet<TxId> = own.iter().map(|event| event.cursor.tx).collect();
         let transactions: Vec<_> = transactions.into_iter().take(TRANSACTIONS_MAX).collect();
         self.scan.correlated(&transactions, correlation, &self.categories, EVENTS_MAX + 1).await
     }
@@ -87,30 +106,56 @@ impl CorrelationQueryService for Correlated {
         let request = request.into_inner();
         let mut violations = Violations::new();
         let correlation = violations.uuid("correlation_id", &request.correlation_id);
-        let count = request.subject_ids.len();
-        if !(1..=SUBJECTS_MAX).contains(&count) {
-            violations.add("subject_ids", format!("has {count} ids: allowed are 1 to {SUBJECTS_MAX}"));
-        }
-        let asked = request.subject_ids.iter().take(SUBJECTS_MAX).enumerate();
-        let subjects: Vec<_> =
-            asked.filter_map(|(index, id)| violations.uuid(&format!("subject_ids[{index}]"), id)).collect();
+        let subjects = ids(&mut violations, "subject_ids", &request.subject_ids, SUBJECTS_MAX);
         violations.finish(self.domain)?;
         let Some(correlation) = correlation else { return Err(problem::internal(self.domain)) };
-        let mut events = match timeout(DEADLINE, self.events(correlation, &subjects)).await {
-            Ok(Ok(events)) => events,
-            Ok(Err(ReadError::Corrupt(reason))) => {
-                tracing::error!(reason, "a stored row is corrupt");
-                return Err(problem::internal(self.domain));
-            }
-            Ok(Err(ReadError::Unavailable(_))) | Err(_) => {
-                return Err(problem::unavailable(self.domain, "the event store does not answer; try again"));
-            }
-        };
+        let mut events = self.in_time(self.events(correlation, &subjects)).await?;
         let has_more = events.len() > EVENTS_MAX;
         events.truncate(EVENTS_MAX);
         let events = events.iter().map(|recorded| event(self.name, recorded)).collect();
         Ok(Response::new(pb::ListCorrelatedEventsResponse { events, has_more }))
     }
+
+    async fn locate_question(
+        &self,
+        request: Request<pb::LocateQuestionRequest>,
+    ) -> Result<Response<pb::LocateQuestionResponse>, Status> {
+        let request = request.into_inner();
+        let mut violations = Violations::new();
+        let correlation = violations.uuid("correlation_id", &request.correlation_id);
+        let subjects = ids(&mut violations, "subject_ids", &request.subject_ids, SUBJECTS_MAX);
+        let messages = ids(&mut violations, "message_ids", &request.message_ids, MESSAGES_MAX);
+        violations.finish(self.domain)?;
+        let Some(correlation) = correlation else { return Err(problem::internal(self.domain)) };
+        let question = Question { correlation, subjects, messages, line: request.line };
+        self.in_time(self.locate(&question)).await.map(Response::new)
+    }
+}
+
+impl Correlated {
+    /// What the log says, unless it takes too long.
+    async fn in_time<T>(&self, reading: impl Future<Output = Result<T, ReadError>>) -> Result<T, Status> {
+        match timeout(DEADLINE, reading).await {
+            Ok(Ok(read)) => Ok(read),
+            Ok(Err(ReadError::Corrupt(reason))) => {
+                tracing::error!(reason, "a stored row is corrupt");
+                Err(problem::internal(self.domain))
+            }
+            Ok(Err(ReadError::Unavailable(_))) | Err(_) => {
+                Err(problem::unavailable(self.domain, "the event store does not answer; try again"))
+            }
+        }
+    }
+}
+
+/// 1 to `max` ids.
+fn ids(violations: &mut Violations, field: &str, given: &[String], max: usize) -> Vec<Uuid> {
+    let count = given.len();
+    if !(1..=max).contains(&count) {
+        violations.add(field, format!("has {count} ids: allowed are 1 to {max}"));
+    }
+    let asked = given.iter().take(max).enumerate();
+    asked.filter_map(|(index, id)| violations.uuid(&format!("{field}[{index}]"), id)).collect()
 }
 
 /// A stored event of `service` in the contract's words.

@@ -127,7 +127,7 @@ pub async fn run(config: Config, listener: TcpListener, around: Surroundings) ->
     };
     let mut routes = RoutesBuilder::default();
     routes.add_service(NotificationServiceServer::new(edge).max_decoding_message_size(MESSAGE_BYTES_MAX));
-    routes.add_service(Correlated::serve(&service, status::DOMAIN, STREAMS, messages::about_order));
+    routes.add_service(Correlated::serve(&service, status::DOMAIN, STREAMS, RELAY, messages::about_order));
     Operating { domain: status::DOMAIN, relay: RELAY, projections: projections(), acts: Vec::new(), sagas: None }
         .serve(&mut service, &mut routes);
     Ok(service.serve(listener, routes, SERVICES).await)

@@ -133,7 +133,7 @@ pub async fn run(config: Config, listener: TcpListener, around: Surroundings) ->
     let limit = chassis::grpc::MESSAGE_BYTES_MAX;
     routes.add_service(PaymentServiceServer::new(questions.clone()).max_decoding_message_size(limit));
     routes.add_service(PaymentQueryServiceServer::new(questions).max_decoding_message_size(limit));
-    routes.add_service(Correlated::serve(&service, status::DOMAIN, STREAMS, |id| vec![Payment::stream(id)]));
+    routes.add_service(Correlated::serve(&service, status::DOMAIN, STREAMS, RELAY, |id| vec![Payment::stream(id)]));
     Operating { domain: status::DOMAIN, relay: RELAY, projections: projections(), acts: Vec::new(), sagas: None }
         .serve(&mut service, &mut routes);
     Ok(service.serve(listener, routes, SERVICES).await)

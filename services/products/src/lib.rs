@@ -95,7 +95,7 @@ pub async fn run(config: Config, listener: TcpListener, around: Surroundings) ->
     routes
         .add_service(ProductsServiceServer::new(edge).max_decoding_message_size(MESSAGE_BYTES_MAX))
         .add_service(ProductsQueryServiceServer::new(query).max_decoding_message_size(MESSAGE_BYTES_MAX))
-        .add_service(Correlated::serve(&service, status::DOMAIN, STREAMS, |id| vec![Reservation::stream(id)]));
+        .add_service(Correlated::serve(&service, status::DOMAIN, STREAMS, RELAY, |id| vec![Reservation::stream(id)]));
     Operating { domain: status::DOMAIN, relay: RELAY, projections: projections(), acts: Vec::new(), sagas: None }
         .serve(&mut service, &mut routes);
     Ok(service.serve(listener, routes, grpc::NAMES).await)

@@ -4,7 +4,6 @@ use chrono::{DateTime, Utc};
 use clap::Args;
 use farmera_proto::saga::v1 as pb;
 use farmera_proto::saga::v1::timeline_entry::Lane;
-use farmera_proto::saga::v1::waiting::Place;
 
 use crate::failure::Failure;
 use crate::output::Out;
@@ -91,11 +90,11 @@ fn waits(waiting: &pb::Waiting, now: DateTime<Utc>) -> String {
         Some(_) => "; due now".to_owned(),
         None => "; next timer: none".to_owned(),
     };
-    match waiting.place() {
-        Place::Unspecified => {
+    match harmless(&waiting.place_reason) {
+        nobody_said if nobody_said.is_empty() => {
             format!("{step}: {} owes the answer for {since}{tries}{due}", harmless(&waiting.participant))
         }
-        Place::Outbox => format!("{step}, for {since}: {}{tries}{due}", harmless(&waiting.place_reason)),
+        place => format!("{step}, for {since}: {place}{tries}{due}"),
     }
 }
 

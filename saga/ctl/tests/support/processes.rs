@@ -130,6 +130,11 @@ impl Processes {
         self.servers.owner_url(&database(service)).unwrap()
     }
 
+    /// The broker.
+    pub fn nats_url(&self) -> String {
+        self.servers.nats_url()
+    }
+
     fn program(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Command {
         let at = &self.clients.endpoints;
         let mut command = Command::new(program());

@@ -53,9 +53,8 @@ impl Reads {
     /// # Errors
     /// UNAVAILABLE when the outbox cannot be read now.
     pub async fn is_untold(&self, tx: TxId) -> Result<bool, Status> {
-        let before = TxId(tx.0.saturating_sub(1));
-        match timeout(DEADLINE, self.store.outbox_pending(before, Duration::ZERO, 1)).await {
-            Ok(Ok(waiting)) => Ok(waiting.contains(&tx)),
+        match timeout(DEADLINE, chassis::correlation::is_untold(&*self.store, tx)).await {
+            Ok(Ok(is_untold)) => Ok(is_untold),
             Ok(Err(_)) | Err(_) => Err(problem::unavailable(DOMAIN, "the event store does not answer; try again")),
         }
     }

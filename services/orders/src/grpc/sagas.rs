@@ -8,6 +8,7 @@ use chrono::{DateTime, Utc};
 use eventstore::{Aggregate as _, Clock, Recorded, Version};
 use farmera_proto::saga::v1 as pb;
 use farmera_proto::saga::v1::saga_query_service_server::SagaQueryService;
+use futures::future::try_join_all;
 use saga::{Library, Saga};
 use saga_runtime::HoldsInForce;
 use serde_json::Value;
@@ -66,16 +67,42 @@ impl Sagas {
         })
     }
 
-    /// The same with the places of the questions that have not left this service.
-    async fn located(&self, history: &History, mut waiting: Vec<pb::Waiting>) -> Result<Vec<pb::Waiting>, Status> {
-        for one in waiting.iter_mut().filter(|one| one.held_by.is_none()) {
-            let Some(tx) = explanation::asked_in(history, one) else { continue };
-            if self.reads.is_untold(tx).await? {
-                let relay = self.health.part(&format!("{NAME}/relay"));
-                explanation::unsent(one, relay.and_then(|relay| relay.reason));
-            }
-        }
+    /// The same with the places of the questions that have been put.
+    async fn located(
+        &self,
+        saga_id: Uuid,
+        history: &History,
+        mut waiting: Vec<pb::Waiting>,
+    ) -> Result<Vec<pb::Waiting>, Status> {
+        let put = waiting.iter_mut().filter(|one| one.held_by.is_none());
+        try_join_all(put.map(|one| self.locate(saga_id, history, one))).await?;
         Ok(waiting)
+    }
+
+    /// Looks along the whole way of a question: the outbox here, the participant, the way in here.
+    async fn locate(&self, saga_id: Uuid, history: &History, waiting: &mut pb::Waiting) -> Result<(), Status> {
+        let asked: Vec<_> = explanation::asked_by(history, waiting).collect();
+        let (Some(first), Some(order)) = (asked.first(), history.saga.input()) else { return Ok(()) };
+        if self.reads.is_untold(first.cursor.tx).await? {
+            explanation::unsent(waiting, self.why_down("relay"));
+            return Ok(());
+        }
+        let messages: Vec<_> = asked.iter().map(|event| event.id.0).collect();
+        let subjects = trace::subjects(order);
+        match self.participants.locate(&waiting.participant, saga_id, &subjects, &messages).await {
+            Some(Ok(found)) => {
+                let way_in = self.why_down(&format!("consumer {NAME}-{}", waiting.participant));
+                explanation::located(waiting, &found, &way_in.unwrap_or_default());
+            }
+            Some(Err(status)) => explanation::unlocated(waiting, status.message()),
+            None => {}
+        }
+        Ok(())
+    }
+
+    /// Why a part of this service is down; `None` while it is up.
+    fn why_down(&self, part: &str) -> Option<String> {
+        self.health.part(&format!("{NAME}/{part}")).and_then(|part| part.reason)
     }
 
     /// Other sagas at the same step with the same error, this one included.
@@ -153,7 +180,7 @@ impl SagaQueryService for Sagas {
         let holds = self.holds.holds();
         let rules = Rules { library: &self.library, holds: &holds };
         let waiting = explanation::waiting(&history, definition, &usuals, &holds);
-        let waiting = self.located(&history, waiting).await?;
+        let waiting = self.located(saga_id, &history, waiting).await?;
         let lines = history.saga.input().map(lines).unwrap_or_default();
         let (alike, dead_letters) = tokio::try_join!(self.alike(saga_id, now), self.list.letters_in(&lines))?;
         Ok(Response::new(pb::ExplainSagaResponse {

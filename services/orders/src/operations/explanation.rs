@@ -1,7 +1,7 @@
 //! Why a saga stands where it stands, and what can be done about it.
 
 use chrono::{DateTime, Utc};
-use eventstore::{Actor, TxId};
+use eventstore::{Actor, Recorded};
 use farmera_proto::saga::v1 as pb;
 use pb::timeline_entry::Lane;
 use pb::waiting::Place;
@@ -77,25 +77,51 @@ fn held_by(history: &History, name: &StepName, holds: &Holds) -> Option<pb::Held
     })
 }
 
-/// The transaction in which the question that a saga waits for was put for the first time; `None` when none was put.
+/// The events by which the question that a saga waits for was put, the first one first; none when it was not put.
 /// Once that one has left, the participant may have it: the question is the same with every attempt.
-#[must_use]
-pub fn asked_in(history: &History, waiting: &pb::Waiting) -> Option<TxId> {
-    let lane = waiting.lane();
-    let asks = |event: &Event| match lane {
-        Lane::Forward => matches!(event, Event::StepRequested { step, .. } if *step == *waiting.step),
-        Lane::Undo => matches!(event, Event::CompensationRequested { step, .. } if *step == *waiting.step),
+pub fn asked_by<'h>(history: &'h History, waiting: &pb::Waiting) -> impl Iterator<Item = &'h Recorded> {
+    let (lane, wanted) = (waiting.lane(), waiting.step.clone());
+    let asks = move |event: &Event| match lane {
+        Lane::Forward => matches!(event, Event::StepRequested { step, .. } if *step == *wanted),
+        Lane::Undo => matches!(event, Event::CompensationRequested { step, .. } if *step == *wanted),
         Lane::Unspecified => false,
     };
-    let asked = history.events.iter().position(asks);
-    asked.and_then(|index| history.recorded.get(index)).map(|recorded| recorded.cursor.tx)
+    let told = history.recorded.iter().zip(&history.events);
+    told.filter(move |(_, event)| asks(event)).map(|(recorded, _)| recorded)
 }
 
 /// Says of a question that it has not left: nobody has heard of it.
 pub fn unsent(waiting: &mut pb::Waiting, cause: Option<String>) {
-    let because = cause.map(|cause| format!(": {cause}")).unwrap_or_default();
     waiting.place = Place::Outbox.into();
-    waiting.place_reason = format!("{NAME}' own outbox has not sent the request{because}");
+    waiting.place_reason = because(&format!("{NAME}' own outbox has not sent the request"), &cause.unwrap_or_default());
+}
+
+/// Says of a question that has left how far it has come.
+pub fn located(waiting: &mut pb::Waiting, found: &pb::LocateQuestionResponse, way_in: &str) {
+    let place = found.place();
+    let participant = &waiting.participant;
+    let (words, reason) = match place {
+        Place::OnTheWay => (format!("{participant} has not taken the request in"), found.reason.as_str()),
+        Place::Parked => (format!("{participant} could not handle the request"), found.reason.as_str()),
+        Place::Participant => (format!("{participant} works at it"), found.reason.as_str()),
+        Place::AnswerOutbox => {
+            (format!("{participant} has answered, and its outbox has not sent the answer"), found.reason.as_str())
+        }
+        Place::Answered => (format!("{participant} has answered, and {NAME} has not taken the answer in"), way_in),
+        Place::Unspecified | Place::Outbox => return,
+    };
+    waiting.place_reason = because(&words, reason);
+    waiting.place = place.into();
+}
+
+/// Says of a question that has left that it cannot be seen where it is.
+pub fn unlocated(waiting: &mut pb::Waiting, error: &str) {
+    let words = format!("{} does not say whether it has the request", waiting.participant);
+    waiting.place_reason = because(&words, error);
+}
+
+fn because(words: &str, reason: &str) -> String {
+    if reason.is_empty() { words.to_owned() } else { format!("{words}: {reason}") }
 }
 
 /// Every act with what it would do now; refused ones say why.
@@ -212,15 +238,23 @@ pub fn summary(history: &History, waiting: &[pb::Waiting]) -> String {
             waiting => {
                 let each = waiting.iter().map(|one| match &one.held_by {
                     Some(held) => format!("the end of the hold of {} for {}", held.target, one.step),
-                    None if one.place() == Place::Outbox => {
-                        format!("the way to {} for {}: {}", one.participant, one.step, one.place_reason)
-                    }
-                    None => {
-                        format!("{} for {} (try {} of {})", one.participant, one.step, one.attempt, one.attempts_max)
-                    }
+                    None => stands(one),
                 });
                 format!("waits for {}{because}", each.collect::<Vec<_>>().join(" and "))
             }
         },
+    }
+}
+
+/// Where a question stands, and with whom.
+fn stands(waiting: &pb::Waiting) -> String {
+    let pb::Waiting { participant, step, attempt, attempts_max, place_reason, .. } = waiting;
+    match waiting.place() {
+        Place::Outbox | Place::OnTheWay | Place::Parked => {
+            format!("the way to {participant} for {step}: {place_reason}")
+        }
+        Place::AnswerOutbox | Place::Answered => format!("the way back from {participant} for {step}: {place_reason}"),
+        Place::Participant => format!("{participant} for {step} (try {attempt} of {attempts_max}): {place_reason}"),
+        Place::Unspecified => format!("{participant} for {step} (try {attempt} of {attempts_max})"),
     }
 }
