@@ -8,6 +8,7 @@ mod acts_on_letters;
 mod debts;
 mod desk;
 mod million;
+mod queries;
 mod read_model;
 mod support;
 mod whatif;

@@ -6,6 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use money::Currency;
 use uuid::Uuid;
 
+use super::fold::ascii_part;
 use super::{Compare, Condition, Query, States};
 use crate::handler::{cancel_saga_id, place_saga_id};
 
@@ -36,7 +37,7 @@ pub struct Bounds {
     pub amount: Range,
     /// What they hold, minor units: money or goods, whichever is more.
     pub exposure: Range,
-    /// A part of the text of their last errors, in lower case (ASCII letters alone have another case).
+    /// A part of the text of their last errors, ASCII in lower case; the case of other letters is not looked at here.
     pub error_part: Option<String>,
     /// True when every saga within is admitted, too: nothing is left to be looked at.
     pub exact: bool,
@@ -216,7 +217,10 @@ impl Bounds {
                 Self { ids: Some(ids.collect()), ..Self::none() }
             }
             Condition::Id(any) => Self { ids: Some(any.iter().copied().collect()), ..Self::none() },
-            Condition::ErrorHas(part) => Self { error_part: Some(part.to_ascii_lowercase()), ..Self::none() },
+            Condition::ErrorHas(part) => {
+                let (ascii, exact) = ascii_part(part);
+                Self { error_part: Some(ascii), exact, ..Self::none() }
+            }
             Condition::Amount(compare, amount) => match amount.range(*compare) {
                 Some((currency, amount)) => Self { currencies: currency.and_then(only), amount, ..Self::none() },
                 None => inexact,

@@ -5,6 +5,7 @@
 //! else. All of it is pure.
 
 mod bounds;
+mod fold;
 mod lexer;
 mod parser;
 mod value;
@@ -13,6 +14,7 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 pub use bounds::{Bounds, Range, Span};
+pub use fold::folded;
 pub use parser::{DEPTH_MAX, LENGTH_MAX, QueryError, parse};
 pub use value::{Amount, States};
 
@@ -42,7 +44,7 @@ pub enum Condition {
     Step(Vec<String>),
     /// The code of its last error is one of these.
     Error(Vec<String>),
-    /// Its last error has this text in it, whatever the case of ASCII letters.
+    /// Its last error has this text in it, whatever the case of letters ([`folded`]).
     ErrorHas(String),
     /// So long ago it started, seconds.
     Age(Compare, i64),
@@ -146,7 +148,7 @@ impl Condition {
             }),
             Self::Step(any) => any.iter().any(|step| step == saga.step),
             Self::Error(any) => any.iter().any(|code| code == saga.error_code),
-            Self::ErrorHas(part) => saga.error.to_ascii_lowercase().contains(&part.to_ascii_lowercase()),
+            Self::ErrorHas(part) => folded(saga.error).contains(&folded(part)),
             Self::Age(compare, seconds) => compare.holds(&since(saga.started_at, now), &(seconds * 1_000_000)),
             Self::Idle(compare, seconds) => compare.holds(&since(saga.updated_at, now), &(seconds * 1_000_000)),
             Self::Customer(any) => any.contains(&saga.customer_id),

@@ -31,7 +31,7 @@ macro_rules! within {
           and ($14::bigint is null or amount <= $14)
           and ($15::bigint is null or greatest(authorized + captured, reserved) >= $15)
           and ($16::bigint is null or greatest(authorized + captured, reserved) <= $16)
-          and ($17::text is null or position($17 in lower(error)) > 0)
+          and ($17::text is null or position($17 in lower(error collate \"C\")) > 0)
           and ($18::bigint is null or definition_version >= $18)
           and ($19::bigint is null or definition_version <= $19) "
     };
