@@ -1,9 +1,11 @@
 //! What queries of customers, texts and times find.
 
+use orders::handler::place_saga_id;
 use orders::operations::query::parse;
 use orders::projections::sagas::{Order, Page};
 use orders::sagas::{AUTHORIZE_PAYMENT, RESERVE_INVENTORY};
 use saga::Outcome;
+use uuid::Uuid;
 
 use crate::support::Market;
 
@@ -22,6 +24,58 @@ async fn found(market: &Market, query: &str) -> (usize, usize) {
     }
     let counted = market.sagas().count(&asked, market.clock.now()).await.unwrap();
     (listed, counted.0.iter().map(|group| usize::try_from(group.count).unwrap()).sum())
+}
+
+/// Lists, counts and plans see all of it, however much a customer orders.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_order_of_a_customer_is_left_out_however_many_there_are() {
+    const ORDERS: usize = 20_001;
+    let market = Market::open().await;
+    market.place(1, 1_000).await;
+    market.project(10).await;
+    let (sagas, orders): (Vec<_>, Vec<_>) =
+        std::iter::repeat_with(|| market.ids.next_id()).take(ORDERS).map(|id| (place_saga_id(id), id)).unzip();
+    sqlx::query(
+        "insert into order_view (order_id, customer_id, state, minor_units, currency, cancelling, created_at, updated_at,
+                                 version)
+         select n.order_id, $2, state, minor_units, currency, cancelling, created_at, updated_at, version
+         from order_view
+         cross join unnest($1::uuid[]) as n (order_id)",
+    )
+    .bind(&orders)
+    .bind(Uuid::from_u128(2))
+    .execute(&market.pool)
+    .await
+    .unwrap();
+    sqlx::query(
+        "insert into saga_view (saga_id, definition, definition_version, order_id, customer_id, state, started_at,
+                                updated_at, version, amount, currency, units, step, lane, attempt, error_code, error,
+                                authorized, captured, reserved, reserved_units)
+         select n.saga_id, definition, definition_version, n.order_id, $3, state, started_at, updated_at, version,
+                amount, currency, units, step, lane, attempt, error_code, error, authorized, captured, reserved,
+                reserved_units
+         from saga_view
+         cross join unnest($1::uuid[], $2::uuid[]) as n (saga_id, order_id)",
+    )
+    .bind(&sagas)
+    .bind(&orders)
+    .bind(Uuid::from_u128(2))
+    .execute(&market.pool)
+    .await
+    .unwrap();
+    let (one, two) = (Uuid::from_u128(1), Uuid::from_u128(2));
+    for (query, expected) in [
+        (format!("customer = {two}"), ORDERS),
+        (format!("customer = {two} and state = RUNNING"), ORDERS),
+        (format!("customer = {two} and not step = nothing"), ORDERS),
+        (format!("customer in ({one}, {two})"), ORDERS + 1),
+        (format!("customer = {one} or customer = {two}"), ORDERS + 1),
+        (format!("customer = {two} and id = {}", sagas[0]), 1),
+        (format!("customer = {one} and id = {}", sagas[0]), 0),
+        (format!("not customer = {one}"), ORDERS),
+    ] {
+        assert_eq!(found(&market, &query).await, (expected, expected), "{query}");
+    }
 }
 
 /// The database folds as the program does, whatever its locale is.

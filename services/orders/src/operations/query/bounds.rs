@@ -168,6 +168,7 @@ impl Bounds {
     pub fn is_empty(&self) -> bool {
         self.states == States::NONE
             || self.ids.as_ref().is_some_and(BTreeSet::is_empty)
+            || self.customers.as_ref().is_some_and(BTreeSet::is_empty)
             || self.currencies.as_ref().is_some_and(BTreeSet::is_empty)
             || self.version.is_empty()
             || self.amount.is_empty()

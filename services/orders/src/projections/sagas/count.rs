@@ -87,7 +87,7 @@ impl SagaList {
     /// # Errors
     /// UNAVAILABLE.
     pub async fn count(&self, query: &Query, now: DateTime<Utc>) -> Result<Counted, Status> {
-        let bounds = self.bounds(query, now).await?;
+        let bounds = Bounds::of(query, now);
         if bounds.is_empty() {
             return Ok(Counted(Vec::new()));
         }

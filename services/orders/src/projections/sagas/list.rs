@@ -1,7 +1,7 @@
 //! Lists of sagas.
 //!
 //! What a query means is worked out beforehand ([`Bounds`]): which of three ways leads to its sagas (by id, by the index
-//! of those that are not completed, or along the whole table), and what else the database can tell. What it cannot tell
+//! of those that are not completed, or along the whole table by whatever index is best), and what else the database can tell. What it cannot tell
 //! is looked at here, row by row. So every statement is fixed text, whatever the query.
 
 use chrono::{DateTime, Utc};
@@ -14,11 +14,8 @@ use uuid::Uuid;
 use super::super::rows;
 use super::Usual;
 use super::statement::{Way, bind, statement};
-use crate::handler::{cancel_saga_id, place_saga_id};
 use crate::operations::query::{Bounds, Query, Subject};
 
-/// Orders of the customers of one query at most.
-const ORDERS_MAX: i64 = 20_000;
 /// Rows read at a time when a query has to be looked at row by row.
 const BATCH: usize = 5_000;
 
@@ -134,7 +131,7 @@ impl SagaList {
     /// # Errors
     /// UNAVAILABLE.
     pub async fn find(&self, query: &Query, page: Page, now: DateTime<Utc>) -> Result<(Vec<Row>, bool), Status> {
-        let bounds = self.bounds(query, now).await?;
+        let bounds = Bounds::of(query, now);
         let mut found = Vec::new();
         if bounds.is_empty() {
             return Ok((found, false));
@@ -162,31 +159,6 @@ impl SagaList {
             .bind(page.after.map(|(_, id)| id));
         let limit = i64::try_from(page.size).unwrap_or(i64::MAX);
         rows(bind(query, bounds).bind(limit).fetch_all(&self.0)).await
-    }
-
-    /// The outline of a query; customers are looked up, so that their sagas are found by id.
-    pub(super) async fn bounds(&self, query: &Query, now: DateTime<Utc>) -> Result<Bounds, Status> {
-        let mut bounds = Bounds::of(query, now);
-        let Some(customers) = bounds.customers.clone() else { return Ok(bounds) };
-        let orders: Vec<Uuid> = rows(
-            sqlx::query_scalar(
-                "select order_id
-                 from order_view
-                 where customer_id = any($1)
-                 order by created_at desc, order_id desc
-                 limit $2",
-            )
-            .bind(customers.into_iter().collect::<Vec<_>>())
-            .bind(ORDERS_MAX)
-            .fetch_all(&self.0),
-        )
-        .await?;
-        let of_orders = orders.into_iter().flat_map(|order| [place_saga_id(order), cancel_saga_id(order)]).collect();
-        bounds.ids = Some(match bounds.ids.take() {
-            Some(ids) => ids.intersection(&of_orders).copied().collect(),
-            None => of_orders,
-        });
-        Ok(bounds)
     }
 
     /// How many dead letters wait in these lines (`payment/0199…`) of this service.

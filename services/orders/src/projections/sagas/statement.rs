@@ -15,7 +15,7 @@ macro_rules! columns {
     };
 }
 
-/// What the database can tell, beside the way. `$4` to `$19`.
+/// What the database can tell, beside the way. `$4` to `$20`.
 macro_rules! within {
     () => {
         " and state = any($4)
@@ -33,7 +33,8 @@ macro_rules! within {
           and ($16::bigint is null or greatest(authorized + captured, reserved) <= $16)
           and ($17::text is null or position($17 in lower(error collate \"C\")) > 0)
           and ($18::bigint is null or definition_version >= $18)
-          and ($19::bigint is null or definition_version <= $19) "
+          and ($19::bigint is null or definition_version <= $19)
+          and ($20::uuid[] is null or customer_id = any($20)) "
     };
 }
 
@@ -52,7 +53,7 @@ macro_rules! statement {
             within!(),
             $after,
             $order,
-            " limit $20) as found ",
+            " limit $21) as found ",
             $order
         )
     };
@@ -140,7 +141,7 @@ pub(super) fn statement(order: Order, way: Way) -> &'static str {
     }
 }
 
-/// Binds `$3` to `$19`.
+/// Binds `$3` to `$20`.
 pub(super) fn bind<'q, T>(
     query: QueryAs<'q, Postgres, T, PgArguments>,
     bounds: &Bounds,
@@ -163,6 +164,7 @@ pub(super) fn bind<'q, T>(
         .bind(bounds.error_part.clone())
         .bind(low(bounds.version))
         .bind(high(bounds.version))
+        .bind(bounds.customers.as_ref().map(|ids| ids.iter().copied().collect::<Vec<_>>()))
 }
 
 pub(super) fn low(range: Range) -> Option<i64> {
