@@ -26,8 +26,10 @@ FIND WHAT IS STUCK
 QUERIES
   state in (RUNNING, COMPENSATING) AND step = capture-payment AND age > 10m
   NOT error = OUT_OF_STOCK AND (amount >= 100.00EUR OR exposure > 50.00EUR)
-  fields     state saga step error age idle customer order id amount exposure
-  operators  = != ~ < <= > >= in; AND OR NOT; parentheses; state = OPEN, state = ENDED
+  started > 2026-11-29T23:00:00Z AND updated between 2026-11-30T08:00+01:00 and 2026-11-30T09:00+01:00
+  fields     state saga step error age idle started updated customer order id amount exposure
+  operators  = != ~ < <= > >= in between; AND OR NOT; parentheses; state = OPEN, state = ENDED
+  times      age and idle in 90s 10m 2h 3d; started and updated with their zone, Z for UTC
 
 KNOW WHY
   sagactl saga explain ID                              what it waits for, who owes it, what you can do

@@ -1,5 +1,6 @@
 //! What queries of customers, texts and times find.
 
+use chrono::{DateTime, SecondsFormat, Utc};
 use orders::handler::place_saga_id;
 use orders::operations::query::parse;
 use orders::projections::sagas::{Order, Page};
@@ -7,6 +8,7 @@ use orders::sagas::{AUTHORIZE_PAYMENT, RESERVE_INVENTORY};
 use saga::Outcome;
 use uuid::Uuid;
 
+use crate::read_model::{all, busy, find};
 use crate::support::Market;
 
 /// How many sagas a list and a count of them say there are.
@@ -104,5 +106,34 @@ async fn a_part_of_an_error_is_found_in_every_case_and_script() {
         for query in [format!("error ~ '{part}'"), format!("error ~ '{part}' and state = RUNNING")] {
             assert_eq!(found(&market, &query).await, (expected, expected), "{query}");
         }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sagas_are_found_by_the_time_they_started_or_changed_to_the_microsecond() {
+    let (market, ids) = busy().await;
+    market.project(5).await;
+    let rows = all(&market).await;
+    let written = |time: DateTime<Utc>| time.to_rfc3339_opts(SecondsFormat::Micros, true);
+    let [first, second, third, _] =
+        rows.iter().map(|row| written(row.started_at)).collect::<Vec<_>>().try_into().unwrap();
+    let last = written(rows.iter().map(|row| row.updated_at).max().unwrap());
+    for (query, expected) in [
+        (format!("started > {first}"), vec![1, 2, 3]),
+        (format!("started >= {second}"), vec![1, 2, 3]),
+        (format!("started < {second}"), vec![0]),
+        (format!("started <= {second}"), vec![0, 1]),
+        (format!("started = {second}"), vec![1]),
+        (format!("started != {second}"), vec![0, 2, 3]),
+        (format!("started between {second} and {third}"), vec![1, 2]),
+        (format!("started not between {second} and {third}"), vec![0, 3]),
+        (format!("started between {second} and {third} and state = RUNNING"), vec![2]),
+        (format!("updated = {last}"), vec![3]),
+        (format!("updated < {last} and started > {first}"), vec![1, 2]),
+    ] {
+        let listed = find(&market, &query, Order::Oldest).await;
+        let expected: Vec<_> = expected.into_iter().map(|index: usize| ids[index]).collect();
+        assert_eq!(listed.iter().map(|row| row.saga_id).collect::<Vec<_>>(), expected, "{query}");
+        assert_eq!(found(&market, &query).await, (expected.len(), expected.len()), "{query}");
     }
 }

@@ -15,7 +15,7 @@ use uuid::Uuid;
 use crate::support::Market;
 
 /// Sagas at every kind of place; their ids in the order of their start.
-async fn busy() -> (Market, Vec<Uuid>) {
+pub async fn busy() -> (Market, Vec<Uuid>) {
     let market = Market::open().await;
     let completed = market.place(1, 1_000).await;
     for step in [RESERVE_INVENTORY, AUTHORIZE_PAYMENT, CAPTURE_PAYMENT, COMMIT_INVENTORY, NOTIFY] {
@@ -35,11 +35,11 @@ async fn busy() -> (Market, Vec<Uuid>) {
     (market, vec![completed, refused, paying, captured])
 }
 
-async fn all(market: &Market) -> Vec<Row> {
+pub async fn all(market: &Market) -> Vec<Row> {
     find(market, "", Order::Oldest).await
 }
 
-async fn find(market: &Market, query: &str, order: Order) -> Vec<Row> {
+pub async fn find(market: &Market, query: &str, order: Order) -> Vec<Row> {
     let page = Page { order, after: None, size: 100 };
     market.sagas().find(&parse(query).unwrap(), page, market.clock.now()).await.unwrap().0
 }

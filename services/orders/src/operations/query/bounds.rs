@@ -83,6 +83,12 @@ impl Range {
 }
 
 impl Span {
+    /// Whether nothing is in it.
+    #[must_use]
+    pub fn is_empty(self) -> bool {
+        self.from.zip(self.to).is_some_and(|(from, to)| from > to)
+    }
+
     fn both(self, other: Self) -> Self {
         let from = self.from.into_iter().chain(other.from).max();
         let to = self.to.into_iter().chain(other.to).min();
@@ -99,13 +105,27 @@ impl Span {
     fn ago(compare: Compare, seconds: i64, now: DateTime<Utc>) -> (Self, bool) {
         let then = TimeDelta::try_seconds(seconds).and_then(|span| now.checked_sub_signed(span));
         let Some(then) = then else { return (Self::default(), false) };
-        let tick = TimeDelta::microseconds(1);
+        // Longer ago is earlier.
         match compare {
-            Compare::Above => (Self { from: None, to: Some(then - tick) }, true),
-            Compare::AtLeast => (Self { from: None, to: Some(then) }, true),
-            Compare::Below => (Self { from: Some(then + tick), to: None }, true),
-            Compare::AtMost => (Self { from: Some(then), to: None }, true),
-            Compare::Equal => (Self { from: Some(then), to: Some(then) }, true),
+            Compare::Above => Self::at(Compare::Below, then),
+            Compare::AtLeast => Self::at(Compare::AtMost, then),
+            Compare::Below => Self::at(Compare::Above, then),
+            Compare::AtMost => Self::at(Compare::AtLeast, then),
+            Compare::Equal | Compare::Unequal => Self::at(compare, then),
+        }
+    }
+
+    /// What compares so with `time`, and whether that says it all. Times are kept in whole microseconds.
+    fn at(compare: Compare, time: DateTime<Utc>) -> (Self, bool) {
+        let tick = TimeDelta::microseconds(1);
+        let not_after = time - TimeDelta::nanoseconds(i64::from(time.timestamp_subsec_nanos() % 1_000));
+        let not_before = if not_after == time { time } else { not_after + tick };
+        match compare {
+            Compare::Above => (Self { from: Some(not_after + tick), to: None }, true),
+            Compare::AtLeast => (Self { from: Some(not_before), to: None }, true),
+            Compare::Below => (Self { from: None, to: Some(not_before - tick) }, true),
+            Compare::AtMost => (Self { from: None, to: Some(not_after) }, true),
+            Compare::Equal => (Self { from: Some(not_before), to: Some(not_after) }, true),
             Compare::Unequal => (Self::default(), false),
         }
     }
@@ -170,6 +190,8 @@ impl Bounds {
             || self.ids.as_ref().is_some_and(BTreeSet::is_empty)
             || self.customers.as_ref().is_some_and(BTreeSet::is_empty)
             || self.currencies.as_ref().is_some_and(BTreeSet::is_empty)
+            || self.started.is_empty()
+            || self.updated.is_empty()
             || self.version.is_empty()
             || self.amount.is_empty()
             || self.exposure.is_empty()
@@ -210,6 +232,14 @@ impl Bounds {
             }
             Condition::Idle(compare, seconds) => {
                 let (updated, exact) = Span::ago(*compare, *seconds, now);
+                Self { updated, exact, ..Self::none() }
+            }
+            Condition::Started(compare, time) => {
+                let (started, exact) = Span::at(*compare, *time);
+                Self { started, exact, ..Self::none() }
+            }
+            Condition::Updated(compare, time) => {
+                let (updated, exact) = Span::at(*compare, *time);
                 Self { updated, exact, ..Self::none() }
             }
             Condition::Customer(any) => Self { customers: Some(any.iter().copied().collect()), ..Self::none() },

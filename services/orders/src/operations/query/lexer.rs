@@ -87,5 +87,5 @@ fn quoted(rest: &str, quote: char, offset: usize) -> Result<(Kind, usize), Query
 }
 
 fn is_of_word(c: char) -> bool {
-    c.is_alphanumeric() || matches!(c, '_' | '-' | '.' | '@' | ':' | '/')
+    c.is_alphanumeric() || matches!(c, '_' | '-' | '+' | '.' | '@' | ':' | '/')
 }

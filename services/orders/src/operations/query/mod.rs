@@ -1,13 +1,16 @@
-//! The query language of operators: `state = PARKED AND step = "refund-payment" AND age > 10m`.
+//! The query language of operators: `state = PARKED AND step = "refund-payment" AND age > 10m`, or with times of their own,
+//! `started BETWEEN 2026-11-29T23:00:00Z AND 2026-11-30T01:00:00+01:00`.
 //!
 //! [`parse`] makes a [`Query`], [`Query::admits`] says of one saga whether it is meant, and [`Bounds`] says what a
 //! database can say beforehand: an outline that holds everything the query admits, and says whether it holds nothing
 //! else. All of it is pure.
 
 mod bounds;
+mod field;
 mod fold;
 mod lexer;
 mod parser;
+mod time;
 mod value;
 
 use chrono::{DateTime, Utc};
@@ -50,6 +53,10 @@ pub enum Condition {
     Age(Compare, i64),
     /// So long ago it changed, seconds.
     Idle(Compare, i64),
+    /// When it started, to the microsecond.
+    Started(Compare, DateTime<Utc>),
+    /// When it last changed, to the microsecond.
+    Updated(Compare, DateTime<Utc>),
     /// One of these ordered.
     Customer(Vec<Uuid>),
     /// It is about one of these orders.
@@ -151,6 +158,8 @@ impl Condition {
             Self::ErrorHas(part) => folded(saga.error).contains(&folded(part)),
             Self::Age(compare, seconds) => compare.holds(&since(saga.started_at, now), &(seconds * 1_000_000)),
             Self::Idle(compare, seconds) => compare.holds(&since(saga.updated_at, now), &(seconds * 1_000_000)),
+            Self::Started(compare, time) => compare.holds(&saga.started_at, time),
+            Self::Updated(compare, time) => compare.holds(&saga.updated_at, time),
             Self::Customer(any) => any.contains(&saga.customer_id),
             Self::Order(any) => any.contains(&saga.order_id),
             Self::Id(any) => any.contains(&saga.id),

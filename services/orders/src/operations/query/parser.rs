@@ -5,13 +5,16 @@
 //! or        = and { OR and }
 //! and       = not { AND not }
 //! not       = NOT not | "(" or ")" | condition
-//! condition = field ( compare value | "~" value | [NOT] IN "(" value { "," value } ")" )
+//! condition = field ( compare value | "~" value | [NOT] IN "(" value { "," value } ")" | [NOT] BETWEEN value AND value )
 //! ```
 
+use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
+use super::field::Field;
 use super::lexer::{Kind, Token, tokens};
-use super::{Amount, Compare, Condition, Query, States};
+use super::time::{NoTime, point};
+use super::{Amount, Bounds, Compare, Condition, Query, States};
 
 /// The longest query, bytes.
 pub const LENGTH_MAX: usize = 2_000;
@@ -19,7 +22,7 @@ pub const LENGTH_MAX: usize = 2_000;
 pub const DEPTH_MAX: usize = 32;
 /// The longest time, seconds: a hundred years.
 const SECONDS_MAX: i64 = 100 * 366 * 86_400;
-const FIELDS: &str = "state, saga, step, error, age, idle, customer, order, id, amount or exposure";
+const FIELDS: &str = "state, saga, step, error, age, idle, started, updated, customer, order, id, amount or exposure";
 
 /// A query that makes no sense. Mend it at `offset`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -138,8 +141,12 @@ impl Parser {
             let condition = field.any(&values)?;
             return Ok(if negated { negate(condition) } else { Query::Is(condition) });
         }
+        if self.takes_word("between") {
+            let query = self.between(field)?;
+            return Ok(if negated { Query::Not(Box::new(query)) } else { query });
+        }
         if negated {
-            return Err(self.expected("IN"));
+            return Err(self.expected("IN or BETWEEN"));
         }
         let at = self.offset();
         match self.take() {
@@ -147,9 +154,24 @@ impl Parser {
             Kind::Compare(compare) => field.compares(at, compare, self.value()?),
             Kind::Word(_) | Kind::Quoted(_) | Kind::Open | Kind::Close | Kind::Comma | Kind::End => {
                 self.next -= 1;
-                Err(self.expected("one of = != < <= > >= ~ in"))
+                Err(self.expected("one of = != < <= > >= ~ in between"))
             }
         }
+    }
+
+    /// From one value to another, both included.
+    fn between(&mut self, field: Field) -> Result<Query, QueryError> {
+        let at = self.offset();
+        let from = field.compares(at, Compare::AtLeast, self.value()?)?;
+        if !self.takes_word("and") {
+            return Err(self.expected("AND, and what it ends with"));
+        }
+        let to = field.compares(self.offset(), Compare::AtMost, self.value()?)?;
+        let query = Query::And(vec![from, to]);
+        if Bounds::of(&query, DateTime::UNIX_EPOCH).is_empty() {
+            return Err(QueryError::new(at, "nothing is between these two: the lesser comes first".to_owned()));
+        }
+        Ok(query)
     }
 
     fn value(&mut self) -> Result<Value, QueryError> {
@@ -188,16 +210,17 @@ fn only(mut queries: Vec<Query>, many: fn(Vec<Query>) -> Query) -> Query {
     }
 }
 
-fn negate(condition: Condition) -> Query {
+pub(super) fn negate(condition: Condition) -> Query {
     if let Condition::State(states) = condition {
         return Query::Is(Condition::State(states.others()));
     }
     Query::Not(Box::new(Query::Is(condition)))
 }
 
-struct Value {
-    text: String,
-    offset: usize,
+/// A value, and the byte at which it begins.
+pub(super) struct Value {
+    pub(super) text: String,
+    pub(super) offset: usize,
 }
 
 impl Value {
@@ -205,13 +228,13 @@ impl Value {
         QueryError::new(self.offset, format!("`{}` is not {expected}", self.text))
     }
 
-    fn state(&self) -> Result<States, QueryError> {
+    pub(super) fn state(&self) -> Result<States, QueryError> {
         let expected =
             "a state: RUNNING, COMPENSATING, PARKED, PAUSED, COMPLETED, COMPENSATED, ABANDONED, OPEN or ENDED";
         States::named(&self.text).ok_or_else(|| self.wrong(expected))
     }
 
-    fn definition(&self) -> Result<(String, Option<u32>), QueryError> {
+    pub(super) fn definition(&self) -> Result<(String, Option<u32>), QueryError> {
         match self.text.split_once('@') {
             None => Ok((self.text.clone(), None)),
             Some((name, version)) => {
@@ -221,11 +244,11 @@ impl Value {
         }
     }
 
-    fn uuid(&self) -> Result<Uuid, QueryError> {
+    pub(super) fn uuid(&self) -> Result<Uuid, QueryError> {
         self.text.parse().map_err(|_| self.wrong("a UUID"))
     }
 
-    fn seconds(&self) -> Result<i64, QueryError> {
+    pub(super) fn seconds(&self) -> Result<i64, QueryError> {
         let expected = "a time such as 90s, 10m, 2h or 3d";
         let digits = self.text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
         let unit = match self.text.strip_prefix(digits) {
@@ -240,104 +263,24 @@ impl Value {
         seconds.ok_or_else(|| self.wrong("a time of at most a hundred years"))
     }
 
+    /// A point in time to compare `field` with.
+    pub(super) fn time(&self, field: &str) -> Result<DateTime<Utc>, QueryError> {
+        point(&self.text).map_err(|no_time| match no_time {
+            NoTime::Unknown => self.wrong("a point in time such as 2026-11-29T23:00:00Z or 2026-11-30T00:00:00+01:00"),
+            NoTime::NoZone(time) => {
+                let message = format!("{field} needs the zone of its time: say {time}Z for UTC, or {time}+01:00");
+                QueryError::new(self.offset, message)
+            }
+        })
+    }
+
     /// An amount to compare `field` with.
-    fn amount(&self, field: &str) -> Result<Amount, QueryError> {
+    pub(super) fn amount(&self, field: &str) -> Result<Amount, QueryError> {
         let amount = Amount::read(&self.text).ok_or_else(|| self.wrong("an amount such as 12.50EUR"))?;
         if amount.says_how_much() {
             return Ok(amount);
         }
         let text = &self.text;
         Err(QueryError::new(self.offset, format!("{field} needs a currency: say {text}EUR (0 needs none)")))
-    }
-}
-
-#[derive(Clone, Copy)]
-enum Field {
-    State,
-    Saga,
-    Step,
-    Error,
-    Age,
-    Idle,
-    Customer,
-    Order,
-    Id,
-    Amount,
-    Exposure,
-}
-
-impl Field {
-    fn named(name: &str) -> Option<Self> {
-        Some(match name.to_ascii_lowercase().as_str() {
-            "state" => Self::State,
-            "saga" => Self::Saga,
-            "step" => Self::Step,
-            "error" => Self::Error,
-            "age" => Self::Age,
-            "idle" => Self::Idle,
-            "customer" => Self::Customer,
-            "order" => Self::Order,
-            "id" => Self::Id,
-            "amount" => Self::Amount,
-            "exposure" => Self::Exposure,
-            _ => return None,
-        })
-    }
-
-    /// Is one of these.
-    fn any(self, values: &[Value]) -> Result<Condition, QueryError> {
-        let texts = || values.iter().map(|value| value.text.clone()).collect();
-        let uuids = || values.iter().map(Value::uuid).collect::<Result<Vec<_>, _>>();
-        Ok(match self {
-            Self::State => {
-                let states = values.iter().map(Value::state).collect::<Result<Vec<_>, _>>()?;
-                Condition::State(states.into_iter().fold(States::NONE, States::or))
-            }
-            Self::Saga => Condition::Definition(values.iter().map(Value::definition).collect::<Result<_, _>>()?),
-            Self::Step => Condition::Step(texts()),
-            Self::Error => Condition::Error(texts()),
-            Self::Customer => Condition::Customer(uuids()?),
-            Self::Order => Condition::Order(uuids()?),
-            Self::Id => Condition::Id(uuids()?),
-            Self::Age | Self::Idle | Self::Amount | Self::Exposure => {
-                let offset = values.first().map_or(0, |value| value.offset);
-                return Err(QueryError::new(offset, "this field is compared by = != < <= > >=, not by IN".to_owned()));
-            }
-        })
-    }
-
-    fn has(self, at: usize, value: Value) -> Result<Query, QueryError> {
-        match self {
-            Self::Error => Ok(Query::Is(Condition::ErrorHas(value.text))),
-            Self::State
-            | Self::Saga
-            | Self::Step
-            | Self::Age
-            | Self::Idle
-            | Self::Customer
-            | Self::Order
-            | Self::Id
-            | Self::Amount
-            | Self::Exposure => Err(QueryError::new(at, "only `error` can be searched by `~`".to_owned())),
-        }
-    }
-
-    fn compares(self, at: usize, compare: Compare, value: Value) -> Result<Query, QueryError> {
-        match self {
-            Self::Age => Ok(Query::Is(Condition::Age(compare, value.seconds()?))),
-            Self::Idle => Ok(Query::Is(Condition::Idle(compare, value.seconds()?))),
-            Self::Amount => Ok(Query::Is(Condition::Amount(compare, value.amount("amount")?))),
-            Self::Exposure => Ok(Query::Is(Condition::Exposure(compare, value.amount("exposure")?))),
-            Self::State | Self::Saga | Self::Step | Self::Error | Self::Customer | Self::Order | Self::Id => {
-                let condition = self.any(std::slice::from_ref(&value))?;
-                match compare {
-                    Compare::Equal => Ok(Query::Is(condition)),
-                    Compare::Unequal => Ok(negate(condition)),
-                    Compare::Below | Compare::AtMost | Compare::Above | Compare::AtLeast => {
-                        Err(QueryError::new(at, "this field is compared by = != or in, it has no order".to_owned()))
-                    }
-                }
-            }
-        }
     }
 }
