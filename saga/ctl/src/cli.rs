@@ -15,6 +15,9 @@ const AFTER_HELP: &str = "\
 Exit codes: 0 ok, 1 failed, 2 usage, 3 not found, 4 plan stale or conflict, 5 denied, 6 partly failed, 7 unavailable or
 timeout; `saga wait`: 8 ended compensated or abandoned, 9 stuck; 130 interrupted.
 
+People see times in the zone of TZ, or else of this machine, which every time says; what they type without a zone is of
+the same one. Queries take times with their zone only. json, jsonl and yaml are UTC.
+
 Data goes to standard output, messages to standard error. Flags stand over environment, environment over the context
 file, that over the addresses of `farmera up`. Begin with: sagactl saga list -q 'state = PARKED'";
 

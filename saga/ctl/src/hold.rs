@@ -37,7 +37,7 @@ pub struct Set {
     /// A participant (payment), or a step (place-order/authorize-payment).
     #[arg(required_unless_present = "apply", conflicts_with = "apply")]
     pub target: Option<String>,
-    /// Release it by itself at this time (18:00, 2026-11-26T18:00:00Z; UTC).
+    /// Release it by itself at this time (18:00 of TZ's zone, 2026-11-26T18:00:00Z).
     #[arg(long, value_name = "TIME", value_parser = parse_moment, conflicts_with_all = ["for_", "apply"])]
     pub until: Option<Moment>,
     /// Release it by itself after this long.
@@ -165,10 +165,10 @@ async fn list(session: &mut Session) -> Result<(), Failure> {
 
 async fn set(wanted: Set, session: &mut Session) -> Result<(), Failure> {
     let now = session.out.now;
-    let until = match (wanted.until.map(|moment| moment.on(now.date_naive())), wanted.for_) {
+    let until = match (wanted.until.map(|moment| moment.on(now)), wanted.for_) {
         (Some(Moment::Time(until)), _) => Some(until),
         (Some(Moment::Version(_) | Moment::TimeOfDay(_)), _) => {
-            return Err(Failure::Usage("--until is a time, such as 18:00 or 2026-11-26T18:00:00Z (UTC)".to_owned()));
+            return Err(Failure::Usage("--until is a time, such as 18:00 or 2026-11-26T18:00:00Z".to_owned()));
         }
         (None, Some(length)) => Some(now + length),
         (None, None) => None,

@@ -55,7 +55,7 @@ pub struct RebuildTransport {
     /// The service whose stream it is.
     #[arg(required_unless_present = "apply", conflicts_with = "apply")]
     pub service: Option<String>,
-    /// Only events that happened then or later (12:30, 2026-11-26T12:30:00Z; UTC).
+    /// Only events that happened then or later (12:30 of TZ's zone, 2026-11-26T12:30:00Z).
     #[arg(long, value_name = "TIME", value_parser = parse_moment, conflicts_with = "apply")]
     pub from: Option<Moment>,
     /// Preview, then act.

@@ -48,7 +48,7 @@ pub struct Events {
     /// anew from the whole log (orders/order_view).
     #[arg(long, value_name = "SUBJECT|READ-MODEL", required_unless_present = "apply", conflicts_with = "apply")]
     pub to: Option<String>,
-    /// Only events that happened then or later (12:30, 2026-11-26T12:30:00Z; UTC).
+    /// Only events that happened then or later (12:30 of TZ's zone, 2026-11-26T12:30:00Z).
     #[arg(long, value_name = "TIME", value_parser = parse_moment, conflicts_with = "apply")]
     pub from: Option<Moment>,
     /// Only events that happened before.
@@ -69,7 +69,7 @@ pub struct At_ {
     pub category: String,
     /// Its id.
     pub id: String,
-    /// After so many events, or at a time (UTC); as it is now unless said otherwise.
+    /// After so many events, or at a time; as it is now unless said otherwise.
     #[arg(long, value_name = "VERSION|TIME", value_parser = parse_moment)]
     pub at: Option<Moment>,
 }
@@ -140,18 +140,18 @@ async fn events(wanted: Events, session: &mut Session) -> Result<(), Failure> {
 /// # Errors
 /// [`Failure::Usage`] for a version: a range is one of times.
 pub fn time_at(moment: Option<Moment>, session: &Session) -> Result<Option<pbjson_types::Timestamp>, Failure> {
-    match moment.map(|moment| moment.on(session.out.now.date_naive())) {
+    match moment.map(|moment| moment.on(session.out.now)) {
         None => Ok(None),
         Some(Moment::Time(time)) => Ok(Some(timestamp(time))),
         Some(Moment::Version(_) | Moment::TimeOfDay(_)) => {
-            Err(Failure::Usage("a range is one of times, such as 18:00 or 2026-11-26T18:00:00Z (UTC)".to_owned()))
+            Err(Failure::Usage("a range is one of times, such as 18:00 or 2026-11-26T18:00:00Z".to_owned()))
         }
     }
 }
 
 async fn at(wanted: At_, session: &mut Session) -> Result<(), Failure> {
     let server = session.server()?;
-    let at = wanted.at.map(|at| match at.on(session.out.now.date_naive()) {
+    let at = wanted.at.map(|at| match at.on(session.out.now) {
         Moment::Version(version) => At::Version(version),
         Moment::Time(time) => At::Time(timestamp(time)),
         Moment::TimeOfDay(_) => At::Time(timestamp(session.out.now)),

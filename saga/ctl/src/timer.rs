@@ -9,6 +9,7 @@ use farmera_proto::saga::v1::act::Kind;
 
 use crate::act::selection::Sagas;
 use crate::act::{self, Course, Wanted};
+use crate::clock::local;
 use crate::failure::Failure;
 use crate::output::paint::Tone;
 use crate::output::table::{Cell, Column};
@@ -125,7 +126,7 @@ impl Listed for pb::Timer {
             Cell::toned(state_name(self.state()), state_tone(self.state())),
             or_dash(&self.step).into(),
             shown,
-            due.map_or_else(|| "-".to_owned(), |due| due.to_rfc3339()).into(),
+            due.map_or_else(|| "-".to_owned(), |due| text::moment(local(due))).into(),
         ]
     }
 }

@@ -8,6 +8,7 @@ use farmera_proto::saga::v1::count_sagas_request::GroupBy;
 use farmera_proto::saga::v1::list_sagas_request::Order;
 use serde::Serialize;
 
+use crate::clock::local;
 use crate::connection::Server;
 use crate::failure::Failure;
 use crate::output::paint::Tone;
@@ -149,7 +150,7 @@ fn draw(screen: &Screen, out: &mut Out) -> Result<(), Failure> {
         0 => out.tint(Tone::Good, "0 parked"),
         parked => out.tint(Tone::Bad, &format!("{} parked", grouped(parked))),
     };
-    let clock = out.now.format("%H:%M:%S UTC");
+    let clock = text::moment(local(out.now));
     out.line(format!(
         "{clock}  {}  started {}  ended {}  open {}  {parked}  exposure {}",
         counted(screen.all.count, "saga"),

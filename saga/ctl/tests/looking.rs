@@ -7,6 +7,7 @@ mod support;
 use std::fs::File;
 use std::process::Stdio;
 
+use chrono::DateTime;
 use stack::{Ground, PROVIDER_AWAY};
 use support::operator::id;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
@@ -135,5 +136,46 @@ async fn everything_that_sagas_run_on_can_be_looked_at() {
     assert_eq!(ground.sagactl(&["dlq", "show", "payment/7"]).await.code, 3);
     let screen = ground.well(&["top", "--once"]).await;
     assert!(screen.contains("IN FLIGHT") && screen.contains("authorize-payment"), "{screen}");
+    ground.stop().await;
+}
+
+/// Zones without a database of zones: POSIX has them as rules.
+#[tokio::test(flavor = "multi_thread")]
+async fn people_see_times_of_their_zone_which_they_say_and_programs_see_utc() {
+    let ground = Ground::start(&[]).await;
+    let order = ground.place("tok_success").await;
+    assert_eq!(ground.sagactl(&["saga", "wait", &order.saga_id]).await.code, 0);
+    let said = async |zone: &str, arguments: &[&str]| {
+        let output = ground.command(arguments).env("TZ", zone).output().await.unwrap();
+        assert!(output.status.success(), "TZ={zone} sagactl {arguments:?}: {output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let named = ground.well(&["event", "grep", "--type", "SagaStarted", "-o", "name"]).await;
+    let event = named.trim();
+    let utc = said("UTC0", &["event", "get", event, "-o", "json"]).await;
+    let parsed: serde_json::Value = serde_json::from_str(&utc).unwrap();
+    let time = DateTime::parse_from_rfc3339(parsed["time"].as_str().unwrap()).unwrap();
+    for (zone, shown) in [("UTC0", "Z"), ("IST-5:30", "+05:30"), ("EST5", "-05:00")] {
+        let got = said(zone, &["event", "get", event]).await;
+        let at = got.lines().next().unwrap().rsplit(' ').next().unwrap();
+        assert!(at.ends_with(shown), "TZ={zone}: {got}");
+        let at = DateTime::parse_from_rfc3339(at).unwrap();
+        assert_eq!(at, time, "TZ={zone}");
+        let clock = format!("{}{shown} ", at.format("%H:%M:%S%.3f"));
+        for table in [["event", "grep", "--type", "SagaStarted"].as_slice(), &["saga", "trace", &order.saga_id]] {
+            let table = said(zone, table).await;
+            assert!(table.contains(&clock), "TZ={zone}: {clock} in {table}");
+        }
+        assert_eq!(said(zone, &["event", "get", event, "-o", "json"]).await, utc, "TZ={zone}");
+
+        // What is typed without a zone is of the same one, and what is shown can be asked for.
+        let typed = at.format("%Y-%m-%d %H:%M:%S%.6f").to_string();
+        let query = format!("started = {}", at.to_rfc3339());
+        for arguments in [["saga", "show", &order.saga_id, "--at", &typed].as_slice(), &["saga", "list", "-q", &query]]
+        {
+            let found = said(zone, arguments).await;
+            assert!(found.contains(&order.saga_id), "TZ={zone} {arguments:?}: {found}");
+        }
+    }
     ground.stop().await;
 }

@@ -7,6 +7,7 @@ use farmera_proto::orders::v1 as pb;
 use farmera_proto::saga::v1 as sagas;
 
 use crate::clients::{Clients, Peer};
+use crate::output::local;
 use crate::timeline;
 
 /// An order that has not changed for so long is asked about, and again after as long.
@@ -44,7 +45,7 @@ fn hint(answer: &sagas::ExplainSagaResponse, saga_id: &str) -> String {
 fn held(held: &sagas::HeldBy) -> String {
     let until = match (held.releasing, timeline::time(held.until.as_ref())) {
         (true, _) => "it is being released".to_owned(),
-        (false, Some(until)) => format!("until {} UTC at the latest", until.format("%F %T")),
+        (false, Some(until)) => format!("until {} at the latest", text::moment(local(until))),
         (false, None) => "until somebody releases it".to_owned(),
     };
     let stopped = if held.stopped.is_empty() { String::new() } else { format!("; {}", held.stopped) };
@@ -69,10 +70,11 @@ mod tests {
             waiting: vec![sagas::Waiting { held_by: Some(held), ..sagas::Waiting::default() }],
             ..sagas::ExplainSagaResponse::default()
         };
-        assert_eq!(
-            hint(&answer, "s1"),
+        let until = text::moment(local(chrono::DateTime::UNIX_EPOCH + chrono::TimeDelta::hours(1)));
+        let expected = format!(
             "nothing new for 5 s: waits for the end of the hold of payment for authorize-payment; payment is held by \
-             operator:ana: INC-204 [2J, until 1970-01-01 01:00:00 UTC at the latest; more: sagactl saga explain s1"
+             operator:ana: INC-204 [2J, until {until} at the latest; more: sagactl saga explain s1"
         );
+        assert_eq!(hint(&answer, "s1"), expected);
     }
 }

@@ -1,6 +1,7 @@
 //! `farmera order`: a customer at the terminal.
 
 use chassis::clock::Uuids;
+use chrono::SecondsFormat;
 use clap::{Args, Subcommand};
 use eventstore::IdSource as _;
 use farmera_proto::orders::v1 as pb;
@@ -219,7 +220,7 @@ async fn list(arguments: List) -> Result<(), Failure> {
             let mut table = Paint::of_stdout().table(&["order", "state", "total", "placed", "why"], &[2]);
             for order in answer.orders.iter().take(arguments.limit) {
                 let placed = timeline::time(order.create_time.as_ref());
-                let placed = placed.map(|time| time.format("%F %T").to_string()).unwrap_or_default();
+                let placed = placed.map(|time| text::moment(output::local(time))).unwrap_or_default();
                 let why = order.failure.as_ref().map(|failure| failure.reason.clone()).unwrap_or_default();
                 let total = output::amount(order.total.as_ref());
                 table.add_row([order.id.clone(), state_name(order.state()).to_owned(), total, placed, why]);
@@ -281,7 +282,7 @@ async fn follow(clients: &Clients, order_id: &str, format: Format) -> Result<(),
 
 fn summary(order: &pb::Order, paint: Paint) -> String {
     let time = timeline::time(order.update_time.as_ref());
-    let time = time.map(|time| time.format("%T%.3f").to_string()).unwrap_or_default();
+    let time = time.map(|time| output::local(time).to_rfc3339_opts(SecondsFormat::Millis, true)).unwrap_or_default();
     let why = order.failure.as_ref().map(|failure| format!("  {}: {}", failure.reason, failure.message));
     format!(
         "{}  {}  {:<16}  {}{}",

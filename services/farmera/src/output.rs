@@ -2,6 +2,7 @@
 
 use std::io::{IsTerminal, Write};
 
+use chrono::{DateTime, FixedOffset, Local, Utc};
 use clap::ValueEnum;
 use comfy_table::{Cell, CellAlignment, Color, ContentArrangement, Table, presets};
 use serde::Serialize;
@@ -14,6 +15,12 @@ pub enum Format {
     Table,
     /// For programs: the contract's message as proto3 JSON.
     Json,
+}
+
+/// `time` in the zone of whoever looks: that of `TZ`, or else of this machine. Programs get UTC.
+#[must_use]
+pub fn local(time: DateTime<Utc>) -> DateTime<FixedOffset> {
+    time.with_timezone(&Local).fixed_offset()
 }
 
 /// Whether colours make sense.

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use chassis::config::Env;
 use chassis::projection::{ParkedStream, parked_streams};
-use chrono::SecondsFormat;
 use clap::Args;
 use clap::builder::PossibleValuesParser;
 use serde::Serialize;
@@ -103,7 +102,7 @@ fn show(parked: &[Parked]) {
             format!("{}-{}", stream.category, stream.stream_id),
             stream.version.to_string(),
             stream.skipped.to_string(),
-            stream.parked_at.to_rfc3339_opts(SecondsFormat::Secs, true),
+            text::moment(output::local(stream.parked_at)),
             stream.reason.clone(),
         ]);
     }

@@ -105,7 +105,7 @@ async fn list(names: &[String], format: Format, env: &Env) -> Result<(), Failure
             let mut table = Paint::of_stdout().table(&headings, &[3, 4, 5]);
             for Line { service, standing } in &lines {
                 let cursor = standing.cursor.map(|cursor| format!("{}/{}", cursor.tx.0, cursor.position));
-                let moved = standing.moved.map(|moved| moved.format("%Y-%m-%d %H:%M:%SZ").to_string());
+                let moved = standing.moved.map(|moved| text::moment(output::local(moved)));
                 table.add_row([
                     (*service).to_owned(),
                     standing.name.to_owned(),

@@ -6,7 +6,7 @@ use farmera_proto::saga::v1 as pb;
 use farmera_proto::saga::v1::saga::State;
 use farmera_proto::saga::v1::timeline_entry::Lane;
 
-use crate::output::{Paint, trimmed};
+use crate::output::{Paint, local, trimmed};
 
 /// The header and the table of one saga.
 #[must_use]
@@ -19,7 +19,7 @@ pub fn render(saga: &pb::Saga, timeline: &[pb::TimelineEntry], paint: Paint) -> 
         lines.push(format!("  waiting for: {}", saga.waiting_for.join(", ")));
     }
     if let Some(wake) = time(saga.wake_time.as_ref()) {
-        lines.push(format!("  acts by itself at {}", wake.format("%H:%M:%S%.3f UTC")));
+        lines.push(format!("  acts by itself at {}", text::moment(local(wake))));
     }
     lines.push(trimmed(&table(saga, timeline, paint)));
     lines.join("\n")

@@ -3,6 +3,7 @@
 //! * [`line`] is the rule for everything that people write and others read: names, reasons, notes, messages;
 //! * [`name`] is the rule for names that one takes for somebody else's: one script a word;
 //! * [`email`] is the rule for addresses: what is taken can be sent to;
+//! * [`clock`] and [`moment`] are a time as people read it: of some zone, which they say;
 //! * [`shown`] makes visible what must not work, for everything that was taken in before, or by others.
 //!
 //! Pure. Which character is what, the tables of the Unicode Consortium say.
@@ -10,6 +11,7 @@
 mod address;
 mod letter;
 mod script;
+mod time;
 
 use std::fmt::Write as _;
 
@@ -17,6 +19,7 @@ use unicode_normalization::UnicodeNormalization as _;
 
 pub use address::email;
 use letter::Place;
+pub use time::{clock, moment};
 
 /// A text may have this many times its characters before it is normalised: more is not even looked at.
 const DECOMPOSED_MAX: usize = 4;

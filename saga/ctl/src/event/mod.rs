@@ -4,12 +4,13 @@ pub mod export;
 
 use std::time::{Duration, Instant};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SecondsFormat, Utc};
 use clap::{Args, Subcommand};
 use farmera_proto::saga::v1 as pb;
 use pbjson_types::Timestamp;
 
 use crate::act::selection::bare;
+use crate::clock::local;
 use crate::connection::Server;
 use crate::failure::Failure;
 use crate::output::table::{Cell, Column};
@@ -93,7 +94,7 @@ impl Filter {
 /// When events happened.
 #[derive(Args, Clone, Copy, Debug, Default)]
 pub struct Span {
-    /// From this time on (12:30, 2026-11-26T12:30:00Z; UTC).
+    /// From this time on (12:30 of TZ's zone, 2026-11-26T12:30:00Z).
     #[arg(long, value_name = "TIME", value_parser = parse_moment)]
     pub from: Option<Moment>,
     /// Before this time.
@@ -107,11 +108,11 @@ impl Span {
     /// # Errors
     /// [`Failure::Usage`] for a version: the log as a whole has none.
     pub fn to_contract(self, now: DateTime<Utc>) -> Result<(Option<Timestamp>, Option<Timestamp>), Failure> {
-        let of = |moment: Option<Moment>| match moment.map(|moment| moment.on(now.date_naive())) {
+        let of = |moment: Option<Moment>| match moment.map(|moment| moment.on(now)) {
             None => Ok(None),
             Some(Moment::Time(time)) => Ok(Some(timestamp(time))),
             Some(Moment::Version(_) | Moment::TimeOfDay(_)) => {
-                Err(Failure::Usage("--from and --to are times, such as 12:30 or 2026-11-26T12:30:00Z (UTC)".to_owned()))
+                Err(Failure::Usage("--from and --to are times, such as 12:30 or 2026-11-26T12:30:00Z".to_owned()))
             }
         };
         Ok((of(self.from)?, of(self.to)?))
@@ -179,7 +180,8 @@ async fn get(event: &str, session: &mut Session) -> Result<(), Failure> {
     if out.whole(&event.id, &event)? {
         return Ok(());
     }
-    let at = time(event.time.as_ref()).map(|at| at.to_rfc3339()).unwrap_or_default();
+    let at =
+        time(event.time.as_ref()).map(|at| local(at).to_rfc3339_opts(SecondsFormat::Micros, true)).unwrap_or_default();
     out.line(format!(
         "{} {}/{} v{}  {at}",
         harmless(&event.r#type),

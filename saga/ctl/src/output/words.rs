@@ -7,6 +7,8 @@ use farmera_proto::common::v1 as common;
 use money::{Currency, Money};
 use pbjson_types::Timestamp;
 
+use crate::clock::local;
+
 /// `text` without anything that moves a cursor, changes a colour, turns a line around or cannot be seen: what others
 /// wrote never drives this terminal.
 #[must_use]
@@ -34,11 +36,10 @@ pub fn timestamp(time: DateTime<Utc>) -> Timestamp {
     Timestamp { seconds: time.timestamp(), nanos }
 }
 
-/// `12:04:31.118` of a time in UTC, with the day when it is not `now`'s.
+/// `13:04:31.118+01:00` where whoever looks is, with the day when it is not `now`'s.
 #[must_use]
 pub fn clock(time: DateTime<Utc>, now: DateTime<Utc>) -> String {
-    let form = if time.date_naive() == now.date_naive() { "%H:%M:%S%.3f" } else { "%Y-%m-%d %H:%M:%S%.3f" };
-    time.format(form).to_string()
+    text::clock(local(time), local(now))
 }
 
 /// How long ago, in one unit: `41s`, `3m`, `2h`, `5d`; `-` when nobody knows. What lies ahead is `0s` ago.

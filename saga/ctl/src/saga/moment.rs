@@ -1,6 +1,8 @@
 //! A place in a history: a version or a time.
 
-use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, Utc};
+use chrono::{DateTime, NaiveDateTime, NaiveTime, Utc};
+
+use crate::clock::{local, meant};
 
 /// A place in a history, in the words of the command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,17 +16,20 @@ pub enum Moment {
 }
 
 impl Moment {
-    /// The same with today's date, where there was none.
+    /// The same on the day that it is at `now`, where there was none.
     #[must_use]
-    pub fn on(self, today: NaiveDate) -> Self {
-        match self {
-            Self::TimeOfDay(time) => Self::Time(today.and_time(time).and_utc()),
-            Self::Version(_) | Self::Time(_) => self,
-        }
+    pub fn on(self, now: DateTime<Utc>) -> Self {
+        let Self::TimeOfDay(time) = self else { return self };
+        let now = local(now);
+        let today = now.date_naive().and_time(time);
+        // Where clocks are put on or back today, what is meant is read by the clock as it is now.
+        let at = meant(today).or_else(|| Some(today.and_local_timezone(*now.offset()).single()?.to_utc()));
+        at.map_or(self, Self::Time)
     }
 }
 
-/// `7`, `12:30`, `12:30:05.250`, `2026-11-26 12:30` or RFC 3339; times without a zone are UTC.
+/// `7`, `12:30`, `12:30:05.250`, `2026-11-26 12:30` or RFC 3339; times without a zone are of the zone that times are shown
+/// in.
 ///
 /// # Errors
 /// A line saying what is expected.
@@ -38,19 +43,20 @@ pub fn parse_moment(text: &str) -> Result<Moment, String> {
             return Ok(Moment::TimeOfDay(time));
         }
     }
-    parse_time(text).map(Moment::Time).ok_or_else(|| {
-        format!("{text:?} is no place in a history; expected a version such as 7, or a time such as 12:30 or 2026-11-26T12:30:00Z (UTC)")
-    })
-}
-
-/// A point in time, with its day.
-#[must_use]
-pub fn parse_time(text: &str) -> Option<DateTime<Utc>> {
     if let Ok(time) = DateTime::parse_from_rfc3339(text) {
-        return Some(time.to_utc());
+        return Ok(Moment::Time(time.to_utc()));
     }
     let forms = ["%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M:%S%.f"];
-    forms.iter().find_map(|form| NaiveDateTime::parse_from_str(text, form).ok()).map(|time| time.and_utc())
+    let Some(time) = forms.iter().find_map(|form| NaiveDateTime::parse_from_str(text, form).ok()) else {
+        return Err(format!(
+            "{text:?} is no place in a history; expected a version such as 7, or a time such as 12:30 or 2026-11-26T12:30:00Z"
+        ));
+    };
+    meant(time).map(Moment::Time).ok_or_else(|| {
+        format!(
+            "{text:?} was never or twice, where clocks were put on or back; say its zone, such as 2026-11-26T12:30:00Z"
+        )
+    })
 }
 
 #[cfg(test)]
@@ -61,9 +67,10 @@ mod tests {
     fn versions_and_times_are_told_apart() {
         let noon = DateTime::parse_from_rfc3339("2026-11-26T12:30:00Z").unwrap().to_utc();
         assert_eq!(parse_moment("7"), Ok(Moment::Version(7)));
-        assert_eq!(parse_moment("2026-11-26 12:30"), Ok(Moment::Time(noon)));
+        assert_eq!(parse_moment(&local(noon).format("%Y-%m-%d %H:%M").to_string()), Ok(Moment::Time(noon)));
         assert_eq!(parse_moment("2026-11-26T13:30:00+01:00"), Ok(Moment::Time(noon)));
-        assert_eq!(parse_moment("12:30").map(|moment| moment.on(noon.date_naive())), Ok(Moment::Time(noon)));
+        let of_day = local(noon).format("%H:%M").to_string();
+        assert_eq!(parse_moment(&of_day).map(|moment| moment.on(noon)), Ok(Moment::Time(noon)));
         assert!(parse_moment("yesterday").is_err());
     }
 }

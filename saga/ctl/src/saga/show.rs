@@ -12,7 +12,7 @@ use crate::connection::Server;
 use crate::failure::Failure;
 use crate::output::paint::Tone;
 use crate::output::table::{Cell, Column, Table};
-use crate::output::words::{harmless, length, or_dash, time, timestamp};
+use crate::output::words::{clock, harmless, length, or_dash, time, timestamp};
 use crate::output::{Format, Out, json_line, tell};
 use crate::session::Session;
 
@@ -33,7 +33,7 @@ pub struct Show {
     /// Every event, and those that come, until it is over.
     #[arg(long, conflicts_with = "at")]
     pub follow: bool,
-    /// As it was: after so many events, or at a time (12:30, 2026-11-26T12:30:00Z; UTC).
+    /// As it was: after so many events, or at a time (12:30 of TZ's zone, 2026-11-26T12:30:00Z).
     #[arg(long, value_name = "VERSION|TIME", value_parser = parse_moment)]
     pub at: Option<Moment>,
 }
@@ -48,7 +48,7 @@ pub async fn command(show: Show, session: &mut Session) -> Result<(), Failure> {
         return follow(&server, &show.id, session).await;
     }
     let saga_id = find_id(&server, &show.id).await?;
-    let at = show.at.map(|at| match at.on(session.out.now.date_naive()) {
+    let at = show.at.map(|at| match at.on(session.out.now) {
         Moment::Version(version) => At::AtVersion(version),
         Moment::Time(time) => At::AtTime(timestamp(time)),
         Moment::TimeOfDay(_) => At::AtTime(timestamp(session.out.now)),
@@ -94,7 +94,7 @@ pub fn heading(saga: &pb::Saga, out: &Out) -> Vec<String> {
         lines.push(format!("waits for {}", harmless(&saga.waiting_for.join(", "))));
     }
     if let Some(wake) = time(saga.wake_time.as_ref()) {
-        lines.push(format!("acts by itself at {}", wake.format("%H:%M:%S%.3f UTC")));
+        lines.push(format!("acts by itself at {}", clock(wake, out.now)));
     }
     lines
 }

@@ -100,9 +100,12 @@ mod tests {
             parent_id: String::new(),
         };
         let nodes = [node(0, "OrderPlaced", "orders"), node(1, "StockReserved", "products")];
-        let expected = "\
-00:00:01.000  OrderPlaced      orders        saga/7 v1
-00:00:01.000    StockReserved  products      saga/7 v1";
-        assert_eq!(tree(&nodes, chrono::DateTime::UNIX_EPOCH).join("\n"), expected);
+        let now = chrono::DateTime::UNIX_EPOCH;
+        let at = clock(now + chrono::TimeDelta::seconds(1), now);
+        let expected = [
+            format!("{at}  OrderPlaced      orders        saga/7 v1"),
+            format!("{at}    StockReserved  products      saga/7 v1"),
+        ];
+        assert_eq!(tree(&nodes, now), expected);
     }
 }

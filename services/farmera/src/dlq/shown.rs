@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use eventstore::LetterState;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::letters::{Kept, heads};
 use crate::output::{self, Format, Paint};
@@ -19,7 +19,8 @@ struct Cause {
     cause: String,
     letters: u64,
     lines: u64,
-    oldest: String,
+    #[serde(serialize_with = "utc")]
+    oldest: Option<DateTime<Utc>>,
     example: String,
 }
 
@@ -33,11 +34,13 @@ struct Letter<'a> {
     message: &'a str,
     subject: &'a str,
     state: &'static str,
-    parked_at: String,
+    #[serde(serialize_with = "utc")]
+    parked_at: Option<DateTime<Utc>>,
     cause: &'a str,
     attempts: u32,
     last_error: Option<&'a str>,
-    ended_at: Option<String>,
+    #[serde(serialize_with = "utc")]
+    ended_at: Option<DateTime<Utc>>,
     ended_by: Option<&'a str>,
     discarded_because: Option<&'a str>,
 }
@@ -83,7 +86,7 @@ pub(super) fn one(kept: &Kept, format: Format) {
             let mut table = Paint::of_stdout().table(&["letter", &shown.letter], &[]);
             let attempts = shown.attempts.to_string();
             let sequence = shown.sequence.to_string();
-            let ended = shown.ended_at.unwrap_or_default();
+            let (parked, ended) = (seen(shown.parked_at), seen(shown.ended_at));
             for (name, value) in [
                 ("consumer", shown.consumer),
                 ("key", shown.key.unwrap_or("-")),
@@ -91,7 +94,7 @@ pub(super) fn one(kept: &Kept, format: Format) {
                 ("message", shown.message),
                 ("subject", shown.subject),
                 ("state", shown.state),
-                ("parked", &shown.parked_at),
+                ("parked", &parked),
                 ("cause", shown.cause),
                 ("attempts", &attempts),
                 ("last error", shown.last_error.unwrap_or("-")),
@@ -114,7 +117,7 @@ fn cause_table(found: &[Kept]) {
     let mut table = Paint::of_stdout().table(&["letters", "lines", "consumer", "oldest", "example", "cause"], &[0, 1]);
     for cause in causes(found) {
         let (letters, lines) = (output::grouped(cause.letters), output::grouped(cause.lines));
-        table.add_row([letters, lines, cause.consumer, cause.oldest, cause.example, short(&cause.cause)]);
+        table.add_row([letters, lines, cause.consumer, seen(cause.oldest), cause.example, short(&cause.cause)]);
     }
     output::table(&table);
 }
@@ -125,7 +128,7 @@ fn letter_table(found: &[Kept]) {
     for shown in found.iter().map(letter) {
         let (key, attempts) = (shown.key.unwrap_or("-").to_owned(), shown.attempts.to_string());
         let (consumer, state) = (shown.consumer.to_owned(), shown.state.to_owned());
-        table.add_row([shown.letter, consumer, key, state, shown.parked_at, attempts, short(shown.cause)]);
+        table.add_row([shown.letter, consumer, key, state, seen(shown.parked_at), attempts, short(shown.cause)]);
     }
     output::table(&table);
 }
@@ -148,7 +151,7 @@ fn causes(found: &[Kept]) -> Vec<Cause> {
                 cause,
                 letters: letters.len() as u64,
                 lines,
-                oldest: first.map_or_else(String::new, |kept| time(kept.stored.parked_at)),
+                oldest: first.map(|kept| kept.stored.parked_at),
                 example: first.map_or_else(String::new, |kept| kept.place().to_string()),
             }
         })
@@ -172,10 +175,8 @@ fn letter(kept: &Kept) -> Letter<'_> {
     let (state, ended_at, ended_by, discarded_because) = match &stored.state {
         LetterState::Waiting => ("waiting", None, None, None),
         LetterState::Redriving => ("redriving", None, None, None),
-        LetterState::Redriven { at, by } => ("redriven", Some(time(*at)), Some(by.as_str()), None),
-        LetterState::Discarded { at, by, reason } => {
-            ("discarded", Some(time(*at)), Some(by.as_str()), Some(reason.as_str()))
-        }
+        LetterState::Redriven { at, by } => ("redriven", Some(*at), Some(by.as_str()), None),
+        LetterState::Discarded { at, by, reason } => ("discarded", Some(*at), Some(by.as_str()), Some(reason.as_str())),
     };
     Letter {
         letter: kept.place().to_string(),
@@ -185,7 +186,7 @@ fn letter(kept: &Kept) -> Letter<'_> {
         message: &stored.letter.message,
         subject: &stored.letter.subject,
         state,
-        parked_at: time(stored.parked_at),
+        parked_at: Some(stored.parked_at),
         cause: &stored.letter.reason,
         attempts: stored.attempts,
         last_error: stored.last_error.as_deref(),
@@ -195,8 +196,14 @@ fn letter(kept: &Kept) -> Letter<'_> {
     }
 }
 
-fn time(time: DateTime<Utc>) -> String {
-    time.to_rfc3339_opts(SecondsFormat::Secs, true)
+/// A time for people: theirs.
+fn seen(time: Option<DateTime<Utc>>) -> String {
+    time.map(|time| text::moment(output::local(time))).unwrap_or_default()
+}
+
+/// A time for programs: UTC.
+fn utc<S: Serializer>(time: &Option<DateTime<Utc>>, serializer: S) -> Result<S::Ok, S::Error> {
+    time.map(|time| time.to_rfc3339_opts(SecondsFormat::Secs, true)).serialize(serializer)
 }
 
 fn short(text: &str) -> String {

@@ -159,7 +159,7 @@ fn not_understood(error: &DecodeError) -> Failure {
 
 fn print(address: Address, shown: &Shown, newest: Version, with_events: bool) {
     let paint = Paint::of_stdout();
-    let place = format!("version {} of {newest}, {}", shown.version, rfc3339(shown.time));
+    let place = format!("version {} of {newest}, {}", shown.version, local(shown.time));
     output::line(format!("{}  {}", paint.strong(&address.stream.to_string()), paint.faint(&place)));
     output::json(&shown.state);
     if !with_events {
@@ -167,7 +167,7 @@ fn print(address: Address, shown: &Shown, newest: Version, with_events: bool) {
     }
     let mut table = paint.table(&["version", "time", "event", "actor", "correlation", "causation", "payload"], &[0]);
     for event in &shown.events {
-        let (version, time) = (event.version.to_string(), rfc3339(event.time));
+        let (version, time) = (event.version.to_string(), local(event.time));
         let (correlation, causation) = (event.cause.correlation.to_string(), event.cause.causation.to_string());
         let (kind, actor) = (event.type_name.as_str(), event.cause.actor.as_str());
         let row = [version.as_str(), &time, kind, actor, &correlation, &causation, &event.payload];
@@ -190,6 +190,11 @@ fn event_json(event: &Recorded) -> Value {
         "trace": event.cause.trace,
         "payload": serde_json::from_str::<Value>(&event.payload).unwrap_or_else(|_| event.payload.clone().into()),
     })
+}
+
+/// A time for people: theirs.
+fn local(time: DateTime<Utc>) -> String {
+    output::local(time).to_rfc3339_opts(SecondsFormat::Micros, true)
 }
 
 fn rfc3339(time: DateTime<Utc>) -> String {
