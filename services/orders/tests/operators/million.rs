@@ -35,6 +35,33 @@ use crate::support::Market;
 
 const SAGAS: i32 = 1_000_000;
 
+/// What an index answers.
+const INDEXED: &[&str] = &[
+    "",
+    "state = PARKED",
+    "state = OPEN",
+    "state != COMPLETED",
+    "state = COMPENSATED",
+    "state = COMPENSATED and error = OUT_OF_STOCK",
+    "state = PARKED and step = notify",
+    "state = RUNNING and age > 10m",
+    "state = OPEN and amount > 150EUR",
+    "state in (PARKED, PAUSED) and error ~ down",
+    "customer = c4ca4238-a0b9-2382-0dcc-509a6f75849b",
+    "order = 0199c4ca-4238-7000-8000-000000000001",
+    "customer in (c4ca4238-a0b9-2382-0dcc-509a6f75849b, c81e728d-9d4c-2f63-6f06-7f89cc14862c) and state != COMPLETED",
+    "started > 2026-08-20T09:00:00Z and updated < 2026-08-20T12:00:00+01:00",
+    "started between 2026-03-01T00:00:00Z and 2026-03-02T00:00:00Z",
+    "age < 1h",
+    "age < 1d",
+    "saga = cancel-order and state != COMPLETED",
+    "saga = place-order@1",
+    "state = COMPLETED",
+    "error = CARD_DECLINED and amount > 150EUR",
+    "exposure > 200EUR",
+    "amount > 204EUR",
+];
+
 /// 88 % completed, 10 % undone, the others at every place a saga can be.
 async fn seed(pool: &PgPool) {
     sqlx::query(
@@ -122,39 +149,14 @@ async fn a_million_sagas_are_listed_and_counted_in_time() {
     let list = market.sagas();
     let now = chrono::DateTime::parse_from_rfc3339("2026-08-20T12:00:00Z").unwrap().to_utc();
     let mut slow = Vec::new();
-    let indexed = [
-        "",
-        "state = PARKED",
-        "state = OPEN",
-        "state != COMPLETED",
-        "state = COMPENSATED",
-        "state = COMPENSATED and error = OUT_OF_STOCK",
-        "state = PARKED and step = notify",
-        "state = RUNNING and age > 10m",
-        "state = OPEN and amount > 150EUR",
-        "state in (PARKED, PAUSED) and error ~ down",
-        "customer = c4ca4238-a0b9-2382-0dcc-509a6f75849b",
-        "order = 0199c4ca-4238-7000-8000-000000000001",
-        "customer in (c4ca4238-a0b9-2382-0dcc-509a6f75849b, c81e728d-9d4c-2f63-6f06-7f89cc14862c) and state != COMPLETED",
-        "started > 2026-08-20T09:00:00Z and updated < 2026-08-20T12:00:00+01:00",
-        "started between 2026-03-01T00:00:00Z and 2026-03-02T00:00:00Z",
-        "age < 1h",
-        "age < 1d",
-        "saga = cancel-order and state != COMPLETED",
-        "saga = place-order@1",
-        "state = COMPLETED",
-        "error = CARD_DECLINED and amount > 150EUR",
-        "exposure > 200EUR",
-        "amount > 204EUR",
-    ];
-    for query in indexed {
+    for query in INDEXED {
         let asked = parse(query).unwrap();
         for order in [Order::Newest, Order::Updated, Order::Amount] {
             let page = Page { order, after: None, size: 50 };
             let (time, found) = median(|| async { list.find(&asked, page, now).await.unwrap().0.len() }).await;
             println!("list  {:>8.1} ms {found:>8}  {order:?} {query}", time.as_secs_f64() * 1e3);
             // Where most of the sagas are admitted, only the order of their starts is an index.
-            let admits_most = ["", "saga = place-order@1", "state = COMPLETED"].contains(&query);
+            let admits_most = ["", "saga = place-order@1", "state = COMPLETED"].contains(query);
             if time > Duration::from_millis(200) && (order == Order::Newest || !admits_most) {
                 slow.push(format!("{order:?} {query}: {time:?}"));
             }
