@@ -149,6 +149,19 @@ async fn a_question_is_followed_along_its_whole_way_and_what_keeps_it_there_is_n
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn timers_that_stand_still_are_told_by_health_with_the_reason() {
+    let mut ground = Processes::new().await;
+    ground.start(&[]).await;
+    let mut owner = PgConnection::connect(&ground.owner_url("orders")).await.unwrap();
+    let mut run = async |statement| sqlx::raw_sql(statement).execute(&mut owner).await.unwrap();
+    run("revoke update on timer from public").await;
+    let told = ground.until(&["service", "list"], |said| said.err.contains("no timer could be claimed for ")).await;
+    assert!(told.code == 7 && told.err.contains("orders: timers: ") && told.out.contains("NOT_SERVING"), "{told:?}");
+    run("grant update on timer to public").await;
+    ground.are_ready().await;
+}
+
 /// Whether the copies of a rebuild are there, and hold something.
 async fn is_built_beside(owner: &mut PgConnection) -> bool {
     let is_there = "select to_regclass('rebuild_saga_view.saga_view') is not null";

@@ -53,6 +53,6 @@ pub use holds::{HeldSagas, HoldKeeper, HoldLimits, HoldLoop, HoldsInForce};
 pub use metrics::SagaMetrics;
 pub use reconciler::{OpenSagas, Reconciled, Reconciler, ReconcilerLimits};
 pub use sending::{Sending, Way};
-pub use timers::{Fired, TimerLimits, TimerLoop};
+pub use timers::{Fired, STANDSTILL_MAX, TimerLimits, TimerLoop};
 pub use upgrade::{Verdict, check_upgrade};
 pub use waker::{SagaWaker, WakeError};

@@ -8,10 +8,14 @@ use eventstore::{Aggregate, Category, Clock, EventStore, ReadError};
 use faults::Point;
 use saga::{Process, Saga};
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tracing::warn;
 
 use crate::SagaWaker;
 use crate::waker::wake_all;
+
+/// Timers that could not be claimed for longer than this stand still.
+pub const STANDSTILL_MAX: Duration = Duration::from_secs(10);
 
 /// Limits of a [`TimerLoop`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -59,24 +63,42 @@ pub struct TimerLoop<P, W> {
     clock: Arc<dyn Clock>,
     waker: Arc<W>,
     limits: TimerLimits,
+    tell: Tell,
     process: PhantomData<fn() -> P>,
 }
+
+/// Who is told why timers stand still; `None` when they do not.
+type Tell = Box<dyn Fn(Option<String>) + Send + Sync>;
 
 impl<P: Process, W: SagaWaker> TimerLoop<P, W> {
     /// A loop over the timers in `store`. `clock` is the one its worker decides by: it hears from every claim what
     /// time it is in the store, so that what is due there is due here, too.
     #[must_use]
     pub fn new(store: Arc<dyn EventStore>, clock: Arc<dyn Clock>, waker: Arc<W>, limits: TimerLimits) -> Self {
-        Self { store, clock, waker, limits, process: PhantomData }
+        Self { store, clock, waker, limits, tell: Box::new(|_| {}), process: PhantomData }
+    }
+
+    /// Tells `tell` after every round whether timers can be claimed; if they have not been for longer than
+    /// [`STANDSTILL_MAX`], why.
+    #[must_use]
+    pub fn telling(mut self, tell: impl Fn(Option<String>) + Send + Sync + 'static) -> Self {
+        self.tell = Box::new(tell);
+        self
     }
 
     /// Fires until `shutdown` says true or its sender is gone; never in the middle of a round.
     pub async fn run(self, mut shutdown: watch::Receiver<bool>) {
+        let mut claimed_at = Instant::now();
         loop {
             let pause = match self.fire_once().await {
-                Ok(fired) => self.pause(fired),
+                Ok(fired) => {
+                    claimed_at = Instant::now();
+                    (self.tell)(None);
+                    self.pause(fired)
+                }
                 Err(error) => {
                     warn!(error = &error as &dyn Error, "timers cannot be claimed, will retry");
+                    self.stand_still(claimed_at.elapsed(), &error);
                     self.limits.backoff
                 }
             };
@@ -108,6 +130,14 @@ impl<P: Process, W: SagaWaker> TimerLoop<P, W> {
         }
         let quiet_for = timers.next.map(|next| span(timers.now, next));
         Ok(Fired { claimed: timers.due.len(), failed, quiet_for })
+    }
+
+    /// Whatever was due since then is overdue, and nobody can say what was.
+    fn stand_still(&self, since: Duration, error: &ReadError) {
+        metrics::gauge!("farmera_timer_overdue_seconds").set(since.as_secs_f64());
+        if since > STANDSTILL_MAX {
+            (self.tell)(Some(format!("no timer could be claimed for {} s: {error}", since.as_secs())));
+        }
     }
 
     fn pause(&self, fired: Fired) -> Duration {

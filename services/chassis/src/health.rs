@@ -101,7 +101,8 @@ impl Component {
         self.tell(Some(reason.into()));
     }
 
-    fn tell(&self, reason: Option<String>) {
+    /// Either of them: `reason` is why it is down.
+    pub fn tell(&self, reason: Option<String>) {
         let mut parts = self.health.parts();
         let before = parts.get(&self.name).filter(|part| part.is_up() == reason.is_none());
         let since = before.map_or_else(Instant::now, |part| part.since);

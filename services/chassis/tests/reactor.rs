@@ -51,6 +51,9 @@ impl React for Ear {
         if said.contains("poison") && !*self.healed.lock().unwrap() {
             return Err(NotHandled::Poison("nobody can digest this".to_owned()));
         }
+        if said.contains("stuck") && !*self.healed.lock().unwrap() {
+            return Err(NotHandled::Later("the store is away".to_owned()));
+        }
         if said.contains("stray") {
             return Err(NotHandled::Stray("nobody has asked".to_owned()));
         }
@@ -77,6 +80,7 @@ struct World {
     broker: Broker,
     store: Arc<MemoryStore>,
     ear: Arc<Ear>,
+    health: Health,
     running: Option<(Trigger, JoinHandle<()>)>,
 }
 
@@ -90,14 +94,14 @@ impl World {
         broker.ensure_stream(STREAM).await.unwrap();
         let store = Arc::new(MemoryStore::new(chrono::DateTime::UNIX_EPOCH));
         let ear = Ear { store: Arc::clone(&store), heard: Mutex::default(), healed: Mutex::default() };
-        Self { servers, broker, store, ear: Arc::new(ear), running: None }
+        Self { servers, broker, store, ear: Arc::new(ear), health: Health::new(), running: None }
     }
 
     #[expect(clippy::disallowed_methods, reason = "the test ends what it starts")]
     fn start(&mut self) {
         let (trigger, shutdown) = Shutdown::new();
         let (ear, store, broker) = (self.ear.clone(), self.store.clone(), self.broker.clone());
-        let component = Health::new().component("ear");
+        let component = self.health.component("ear");
         self.running = Some((trigger, tokio::spawn(reactor::run(SPEC, broker, store, ear, component, shutdown))));
     }
 
@@ -394,5 +398,24 @@ async fn a_broker_that_has_forgotten_its_consumers_is_listened_to_again_at_once(
     world.tell(1, "after that").await;
     world.hears("after that").await;
     assert!(deleted.elapsed() < BEFORE_THE_HEARTBEAT, "{:?}", deleted.elapsed());
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn messages_that_wait_while_none_is_handled_are_told_by_health_with_the_reason() {
+    let mut world = World::new().await;
+    world.start();
+    world.tell(1, "first").await;
+    world.hears("first").await;
+    world.tell(2, "stuck").await;
+    let part = |world: &World| world.health.part("ear").unwrap();
+    world.until("health says so", async |world| !part(world).is_up()).await;
+    let reason = part(&world).reason.unwrap();
+    assert!(reason.starts_with("no message has been handled for 2"), "{reason}");
+    assert!(reason.ends_with(" s, and 1 wait: the store is away"), "{reason}");
+
+    *world.ear.healed.lock().unwrap() = true;
+    world.until("it is well again", async |world| part(world).is_up()).await;
+    assert_eq!(world.heard(), ["first", "stuck"]);
     world.stop().await;
 }

@@ -117,6 +117,8 @@ fn look_after_sagas(service: &mut Service, worker: WorkerHandle<OrdersHandler>, 
         Arc::clone(&waker),
         TimerLimits::default(),
     );
+    let component = service.component("timers");
+    let timers = timers.telling(move |standstill| component.tell(standstill));
     service.tasks.spawn("timers", timers.run(service.shutdown.watch()));
     let releases = HoldLoop::<OrderProcess, _, _>::new(
         Arc::clone(&service.store),

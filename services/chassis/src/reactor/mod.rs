@@ -15,9 +15,12 @@
 //! no sound message of its publisher ([`message`]), or no part of what goes on ([`NotHandled::Stray`]), has no key and
 //! blocks nobody.
 //!
+//! Where messages wait and none is handled, by whichever replica, health says so, and why ([`arrears`]).
+//!
 //! Bounded: at most [`IN_WORK_MAX`] events in work, and what came with them in one message; each with a deadline at the
 //! broker ([`ACK_WAIT`]) that is put off while it is handled or waits for its elder.
 
+mod arrears;
 mod blockade;
 mod consumer;
 mod delivery;
@@ -37,15 +40,16 @@ use eventstore::{DeadLetter, DeadLetters};
 use faults::{Plant, Point};
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tracing::{debug, error, warn};
 
+use self::arrears::Arrears;
 use self::blockade::Blockade;
 use self::delivery::Delivery;
 use self::lanes::Lanes;
 use self::message::Received;
 use self::redrive::Redriver;
-use self::watchdog::Watchdog;
+use self::watchdog::{Seen, Watchdog};
 use crate::broker::{Broker, GLANCE_INTERVAL};
 use crate::envelope::{EnvelopeError, Incoming};
 use crate::health::Component;
@@ -123,7 +127,8 @@ pub async fn run(
 ) {
     let blockade = Blockade::new(spec.durable, Arc::clone(&letters));
     let redriver = Redriver { consumer: spec.durable, letters, react: &*react, blockade: &blockade };
-    let reactor = Reactor { spec, react: &*react, blockade: &blockade, lanes: Lanes::default() };
+    let arrears = Arrears::new(spec.durable, Instant::now());
+    let reactor = Reactor { spec, react: &*react, blockade: &blockade, lanes: Lanes::default(), arrears };
     tokio::join!(redriver.run(shutdown.clone()), reactor.run(&broker, &component, shutdown));
 }
 
@@ -133,6 +138,7 @@ struct Reactor<'a> {
     react: &'a dyn React,
     blockade: &'a Blockade,
     lanes: Lanes<Received>,
+    arrears: Arrears,
 }
 
 impl Reactor<'_> {
@@ -141,10 +147,10 @@ impl Reactor<'_> {
             let connects = broker.connects();
             match self.open(broker).await {
                 Ok((consumer, messages)) => {
-                    component.up();
+                    component.tell(self.arrears.reason(Instant::now()));
                     faults::reach(Point::ReceiveBefore);
                     let watchdog = Watchdog::new(self.spec.durable, consumer, broker.clone(), connects);
-                    self.listen(messages, watchdog, &mut shutdown).await;
+                    self.listen(messages, watchdog, component, &mut shutdown).await;
                 }
                 Err(reason) => {
                     debug!(consumer = self.spec.durable, %reason, "cannot listen yet");
@@ -167,7 +173,13 @@ impl Reactor<'_> {
         Ok((consumer, messages))
     }
 
-    async fn listen(&self, mut messages: pull::Stream, mut watchdog: Watchdog, shutdown: &mut Shutdown) {
+    async fn listen(
+        &self,
+        mut messages: pull::Stream,
+        mut watchdog: Watchdog,
+        component: &Component,
+        shutdown: &mut Shutdown,
+    ) {
         let mut glance = interval(GLANCE_INTERVAL);
         glance.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut progress = interval(PROGRESS_INTERVAL);
@@ -197,8 +209,10 @@ impl Reactor<'_> {
                 _ = progress.tick() => for waiting in self.lanes.behind(|waiting| Arc::clone(&waiting.origin.delivery)) {
                     waiting.progress().await;
                 },
-                _ = glance.tick() => if watchdog.is_stalled(self.lanes.in_work()).await {
-                    break;
+                _ = glance.tick() => match watchdog.look(self.lanes.in_work()).await {
+                    Seen::Nothing => {}
+                    Seen::Work { floor, waiting } => component.tell(self.arrears.looked(floor, waiting, Instant::now())),
+                    Seen::Stalled => break,
                 },
             }
         }
@@ -221,9 +235,13 @@ impl Reactor<'_> {
             drop(delivery.message().ack().await);
         }
         let again = match in_progress(&delivery, self.decide(received)).await {
-            Ok(()) => false,
+            Ok(()) => {
+                self.arrears.handled(Instant::now());
+                false
+            }
             Err(NotHandled::Poison(reason) | NotHandled::Stray(reason) | NotHandled::Later(reason)) => {
                 debug!(consumer = self.spec.durable, reason, "an event cannot be handled now");
+                self.arrears.failed(reason);
                 true
             }
         };

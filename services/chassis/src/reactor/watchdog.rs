@@ -27,6 +27,16 @@ pub(super) struct Watchdog {
     patience: Patience,
 }
 
+/// What a look at the consumer shows.
+pub(super) enum Seen {
+    /// It was not time to look, or the broker does not answer: the connection's business.
+    Nothing,
+    /// How the work stands: all messages up to `floor` are acknowledged, so many wait or are in work.
+    Work { floor: u64, waiting: u64 },
+    /// It is to be opened anew.
+    Stalled,
+}
+
 /// What was seen between looks.
 #[derive(Default)]
 struct Patience {
@@ -56,26 +66,31 @@ impl Watchdog {
         self.patience.heard = true;
     }
 
-    /// Looks at the consumer when it is time, at once on a new connection, and says whether to open it anew. A broker that does not answer is the
-    /// connection's business.
-    pub(super) async fn is_stalled(&mut self, in_work: usize) -> bool {
+    /// Looks at the consumer when it is time, at once on a new connection.
+    pub(super) async fn look(&mut self, in_work: usize) -> Seen {
         let connects = self.broker.connects();
         let is_due = connects != self.connects || self.look_at <= Instant::now();
         if !is_due || !self.broker.is_connected() {
-            return false;
+            return Seen::Nothing;
         }
         self.look_at = Instant::now() + LOOK_INTERVAL;
         let info = match timeout(ANSWER_DEADLINE, self.consumer.get_info()).await {
             Ok(Ok(info)) => info,
-            Ok(Err(failed)) => return self.is_gone(&failed),
-            Err(_) => return false,
+            Ok(Err(failed)) if self.is_gone(&failed) => return Seen::Stalled,
+            Ok(Err(_)) | Err(_) => return Seen::Nothing,
         };
         self.connects = connects;
         if info.created != self.consumer.cached_info().created {
             warn!(consumer = self.durable, "the consumer was made anew: listening again from the start");
-            return true;
+            return Seen::Stalled;
         }
-        self.is_silent(&info, in_work)
+        if self.is_silent(&info, in_work) {
+            return Seen::Stalled;
+        }
+        Seen::Work {
+            floor: info.ack_floor.stream_sequence,
+            waiting: info.num_pending.saturating_add(info.num_ack_pending as u64),
+        }
     }
 
     /// True when the broker does not know the consumer any more.
