@@ -52,9 +52,14 @@ pub fn key<T>(
         if u32::from_str_radix(sum, 16).ok()? == checksum(question, key) { read(key) } else { None }
     });
     if key.is_none() {
-        violations.add("page_token", "is not the next_page_token of a page with the same other fields");
+        refuse(violations);
     }
     key
+}
+
+/// Says that a token was made up: what is found out only when the page is asked for.
+pub fn refuse(violations: &mut Violations) {
+    violations.add("page_token", "is not the next_page_token of a page with the same other fields");
 }
 
 /// Reads a key that is one value.

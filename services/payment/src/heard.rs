@@ -34,9 +34,8 @@ pub fn heard(effect: &Effect, called: Result<Option<Charge>, ProviderError>) -> 
             Some((operation, epoch)) => Heard::Outcome(Outcome::Spent(operation, epoch)),
             None => Heard::Defect(failed.to_string()),
         },
-        (Effect::Lookup { .. }, failed @ ProviderError::Refused(_)) | (_, failed @ ProviderError::Malformed(_)) => {
-            Heard::Defect(failed.to_string())
-        }
+        (Effect::Lookup { .. }, failed @ ProviderError::Refused(_))
+        | (_, failed @ (ProviderError::Malformed(_) | ProviderError::Unknown(_))) => Heard::Defect(failed.to_string()),
     }
 }
 

@@ -177,6 +177,8 @@ impl Line {
                     self.component.up();
                 }
             }
+            // Who asked was wrong, and the provider may not have heard of it.
+            Err(ProviderError::Unknown(_)) => {}
             Err(ProviderError::Unanswered(reason)) => {
                 let reason: String = reason.chars().take(REASON_MAX).collect();
                 let closed = self.lock().unanswered(&reason, now);

@@ -85,6 +85,9 @@ pub enum ProviderError {
     /// an operator must look.
     #[error("the payment provider does not understand the request: {0}")]
     Malformed(String),
+    /// There is no charge of this name to go on after in the books. Begin at their beginning.
+    #[error("there is no charge {0}")]
+    Unknown(Reference),
 }
 
 /// A payment provider. Every method is idempotent by its key: the same key with the same parameters has one effect and
@@ -124,6 +127,6 @@ pub trait PaymentProvider: Send + Sync + 'static {
     /// All charges by reference, those after `after`, at most `limit` (1..=1,000).
     ///
     /// # Errors
-    /// [`ProviderError`]: unanswered, or `after` is no reference.
+    /// [`ProviderError`]: unanswered, or `after` is unknown.
     async fn list(&self, after: Option<&Reference>, limit: usize) -> Result<Vec<Charge>, ProviderError>;
 }

@@ -238,7 +238,7 @@ const fn word(called: &Result<Option<Charge>, ProviderError>) -> &'static str {
         Err(ProviderError::Unanswered(_)) => "unanswered",
         Err(ProviderError::Refused(_)) => "refused",
         Err(ProviderError::KeySpent(_)) => "key_spent",
-        Err(ProviderError::Malformed(_)) => "malformed",
+        Err(ProviderError::Malformed(_) | ProviderError::Unknown(_)) => "malformed",
     }
 }
 

@@ -1,6 +1,7 @@
 //! Errors at the edge. Payment takes no commands there: what can go wrong is reading.
 
-use chassis::problem::{self, Problem};
+use chassis::page;
+use chassis::problem::{self, Problem, Violations};
 use chassis::projection::NotCurrent;
 use eventstore::{DecodeError, ReadError};
 use tonic::{Code, Status};
@@ -63,6 +64,11 @@ impl From<Unreadable> for Status {
             }
             Unreadable::Provider(ProviderError::Unanswered(_)) => {
                 problem::unavailable(DOMAIN, "the payment provider does not answer; try again")
+            }
+            Unreadable::Provider(ProviderError::Unknown(_)) => {
+                let mut violations = Violations::new();
+                page::refuse(&mut violations);
+                violations.finish(DOMAIN).err().unwrap_or_else(|| problem::internal(DOMAIN))
             }
             Unreadable::Log(ReadError::Corrupt(_))
             | Unreadable::Decode(_)

@@ -193,17 +193,27 @@ impl Machinery {
     }
 }
 
+/// What the pages of timers are bound to, at every service.
+#[must_use]
+pub fn timers_question(request: &pb::ListTimersRequest) -> String {
+    format!("timers/{}", request.overdue_only)
+}
+
 #[tonic::async_trait]
 impl MachineryQueryService for Machinery {
     async fn list_timers(
         &self,
         request: Request<pb::ListTimersRequest>,
     ) -> Result<Response<pb::ListTimersResponse>, Status> {
-        let timers = match &self.sagas {
-            Some(side) => side.timers(request.into_inner()).await?,
-            None => pb::ListTimersResponse::default(),
-        };
-        Ok(Response::new(timers))
+        let request = request.into_inner();
+        if let Some(side) = &self.sagas {
+            return side.timers(request).await.map(Response::new);
+        }
+        let mut violations = Violations::new();
+        let _ = page::size(&mut violations, request.page_size);
+        let _ = page::key(&mut violations, &timers_question(&request), &request.page_token, page::moment);
+        violations.finish(self.domain)?;
+        Ok(Response::new(pb::ListTimersResponse::default()))
     }
 
     async fn list_dead_letters(

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use chassis::operations::machinery::SagaSide;
+use chassis::operations::machinery::{SagaSide, timers_question};
 use chassis::page;
 use chassis::problem::Violations;
 use chassis::scan::{ArmedTimer, LogScan};
@@ -66,7 +66,7 @@ impl SagaSide for SagaMachinery {
     async fn timers(&self, request: pb::ListTimersRequest) -> Result<pb::ListTimersResponse, Status> {
         let mut violations = Violations::new();
         let size = page::size(&mut violations, request.page_size);
-        let question = format!("timers/{}", request.overdue_only);
+        let question = timers_question(&request);
         let after = page::key(&mut violations, &question, &request.page_token, page::moment);
         violations.finish(DOMAIN)?;
         let category = Saga::<OrderProcess>::CATEGORY;

@@ -235,7 +235,7 @@ async fn a_page_token_that_was_made_up_is_named_in_the_refusal_whatever_is_in_it
     let market = Market::open().await;
     for order in 0..=5 {
         for key in [i64::MIN, i64::MAX, i64::MIN + 1] {
-            let token = page::token(&format!("sagas/0/{order}/"), &format!("{key}/{}", Uuid::nil()));
+            let token = page::token(&format!("sagas/2/0/{order}/"), &format!("{key}/{}", Uuid::nil()));
             let request = ListSagasRequest { order, page_token: token, ..ListSagasRequest::default() };
             let answer = lists::page(&market.sagas(), &request, market.clock.now()).await;
             // Every amount can be asked for but the one without a counterpart.
@@ -247,8 +247,27 @@ async fn a_page_token_that_was_made_up_is_named_in_the_refusal_whatever_is_in_it
             );
         }
     }
-    let token = page::token("orders//0", &format!("{}/{}", i64::MIN, Uuid::nil()));
+    let token = page::token("orders/2//0", &format!("{}/{}", i64::MIN, Uuid::nil()));
     let request = ListOrdersRequest { page_token: token, ..ListOrdersRequest::default() };
+    let refused = OrderList::new(market.pool.clone()).page(&request).await.unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument, "{refused:?}");
+}
+
+/// What lists were sorted by before was a number, too.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_token_of_an_older_program_is_refused_instead_of_answered_wrongly() {
+    let market = Market::open().await;
+    for order in 0..=5 {
+        let old = page::token(&format!("sagas/0/{order}/"), &format!("0/{}", Uuid::nil()));
+        let request = ListSagasRequest { order, page_token: old, ..ListSagasRequest::default() };
+        let refused = lists::page(&market.sagas(), &request, market.clock.now()).await.unwrap_err();
+        assert_eq!((refused.code(), refused.message().contains("page_token")), (Code::InvalidArgument, true));
+        let new = page::token(&format!("sagas/2/0/{order}/"), &format!("0/{}", Uuid::nil()));
+        let request = ListSagasRequest { page_token: new, ..request };
+        assert!(lists::page(&market.sagas(), &request, market.clock.now()).await.is_ok(), "{order}");
+    }
+    let old = page::token("orders//0", &format!("0/{}", Uuid::nil()));
+    let request = ListOrdersRequest { page_token: old, ..ListOrdersRequest::default() };
     let refused = OrderList::new(market.pool.clone()).page(&request).await.unwrap_err();
     assert_eq!(refused.code(), Code::InvalidArgument, "{refused:?}");
 }

@@ -199,9 +199,9 @@ impl PaymentProvider for Processor {
             let mut path = format!("/v1/payment_intents?limit={size}");
             if let Some(after) = &after {
                 path.push_str("&starting_after=");
-                path.push_str(segment(after)?);
+                path.push_str(segment(after).map_err(|_| ProviderError::Unknown(after.clone()))?);
             }
-            let page = self.get(&path).await?.page()?;
+            let page = self.get(&path).await?.page_after(after.as_ref())?;
             let is_last = page.len() < size;
             after = page.last().map(|last| last.reference.clone());
             charges.extend(page);

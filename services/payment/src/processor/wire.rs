@@ -100,6 +100,16 @@ impl Reply {
         page.data.into_iter().map(Intent::into_charge).collect()
     }
 
+    /// A page of the charges after one, which the provider may not know.
+    pub(super) fn page_after(&self, after: Option<&Reference>) -> Result<Vec<Charge>, ProviderError> {
+        let is_unknown = serde_json::from_slice::<Failed>(&self.body)
+            .is_ok_and(|Failed { error }| error.code == "resource_missing" && self.status.is_client_error());
+        match after.filter(|_| is_unknown) {
+            Some(after) => Err(ProviderError::Unknown(after.clone())),
+            None => self.page(),
+        }
+    }
+
     fn intent(&self) -> Result<Intent, ProviderError> {
         self.understood()
     }
@@ -220,6 +230,19 @@ mod tests {
         for unknown in ["processing", "requires_action", "requires_payment_method", "brand_new"] {
             assert!(matches!(status(unknown, 0), Err(ProviderError::Unanswered(_))), "{unknown}");
         }
+    }
+
+    #[test]
+    fn a_charge_to_go_on_after_that_is_not_in_the_books_is_unknown_and_nothing_else_is() {
+        let (after, missing) = (Reference("pi_7".to_owned()), error("invalid_request_error", "resource_missing"));
+        for status in [400, 404] {
+            let answer = reply(status, &missing).page_after(Some(&after));
+            assert_eq!(answer, Err(ProviderError::Unknown(after.clone())), "{status}");
+        }
+        let at_the_start = reply(404, &missing).page_after(None);
+        assert!(matches!(at_the_start, Err(ProviderError::Malformed(_))));
+        let other = reply(400, &error("invalid_request_error", "parameter_invalid")).page_after(Some(&after));
+        assert!(matches!(other, Err(ProviderError::Malformed(_))));
     }
 
     #[test]

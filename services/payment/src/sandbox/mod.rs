@@ -126,7 +126,8 @@ impl PaymentProvider for Sandbox {
     }
 
     async fn list(&self, after: Option<&Reference>, limit: usize) -> Result<Vec<Charge>, ProviderError> {
-        let after = after.map(charge_id).transpose()?;
+        let known = |after: &Reference| charge_id(after).map_err(|_| ProviderError::Unknown(after.clone()));
+        let after = after.map(known).transpose()?;
         self.books.list(after.unwrap_or_default(), limit).await
     }
 }
