@@ -49,7 +49,7 @@ use sqlx::migrate::Migrator;
 
 pub use behind::Behind;
 pub use options::{OptionsError, StoreOptions};
-pub use places::ArmedTimer;
+pub use places::{ArmedTimer, NotReached};
 pub use sessions::{ServerLimits, pool, pool_of_statements, session, with_fixed_plans};
 pub use snapshots::Unconfirmed;
 pub use store::PostgresStore;

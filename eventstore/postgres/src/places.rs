@@ -26,6 +26,19 @@ where category = any($1::text[])
 order by event.tx desc, event.position desc
 limit 1";
 
+/// One row, whatever there is.
+const LAST_OF_UNTIL: &str = "
+select newest.tx, newest.position, $2::xid8 >= pg_snapshot_xmax(pg_current_snapshot()) as is_beyond
+from (select) as one
+left join lateral (
+    select tx, position
+    from event
+    where category = any($1::text[])
+    and (event.tx, event.position) <= ($2::xid8, $3::bigint)
+    order by event.tx desc, event.position desc
+    limit 1
+) as newest on true";
+
 const VERSIONS: &str = "
 select asked.stream_id, asked.category, newest.version
 from unnest($1::uuid[], $2::text[]) as asked (stream_id, category)
@@ -58,6 +71,17 @@ pub struct ArmedTimer {
     pub claimed_until: Option<DateTime<Utc>>,
 }
 
+/// Why it is not known what comes before a place.
+#[derive(Debug, thiserror::Error)]
+pub enum NotReached {
+    /// The log does not answer. Try again.
+    #[error("the log cannot be read")]
+    Log(#[from] ReadError),
+    /// This database never came so far: the place is of another one, or of a past that was lost.
+    #[error("the log never came so far")]
+    Beyond,
+}
+
 impl PostgresStore {
     /// The place `back` events before the last one of the log; before everything when it has no more.
     ///
@@ -78,6 +102,22 @@ impl PostgresStore {
         let names = names(categories);
         let rows = self.read(|| sqlx::query(LAST_OF).bind(&names)).await?;
         rows.first().map(cursor).transpose()
+    }
+
+    /// The place of the last event of these categories that is not after `until`; `None` when there is none.
+    ///
+    /// # Errors
+    /// [`NotReached`].
+    pub async fn last_of_until(&self, categories: &[Category], until: Cursor) -> Result<Option<Cursor>, NotReached> {
+        let (names, position) = (names(categories), to_i64(until.position));
+        let rows = self.read(|| sqlx::query(LAST_OF_UNTIL).bind(&names).bind(Xid8(until.tx)).bind(position)).await?;
+        let Some(row) = rows.first() else { return Ok(None) };
+        if row.try_get("is_beyond").map_err(read_error)? {
+            return Err(NotReached::Beyond);
+        }
+        let tx: Option<Xid8> = row.try_get("tx").map_err(read_error)?;
+        let position: Option<i64> = row.try_get("position").map_err(read_error)?;
+        Ok(tx.zip(position).map(|(tx, position)| Cursor { tx: tx.0, position: to_u64(position) }))
     }
 
     /// How far these streams have come; those without events are left out.

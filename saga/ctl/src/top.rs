@@ -94,8 +94,11 @@ async fn once(
 }
 
 async fn look(server: &Server) -> Result<Screen, Failure> {
-    let count =
-        |query: &str, group_by: GroupBy| pb::CountSagasRequest { query: query.to_owned(), group_by: group_by.into() };
+    let count = |query: &str, group_by: GroupBy| pb::CountSagasRequest {
+        query: query.to_owned(),
+        group_by: group_by.into(),
+        ..pb::CountSagasRequest::default()
+    };
     let oldest = pb::ListSagasRequest {
         page_size: OLDEST,
         query: OPEN.to_owned(),

@@ -179,3 +179,17 @@ async fn people_see_times_of_their_zone_which_they_say_and_programs_see_utc() {
     }
     ground.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_done_before_a_command_was_typed_is_in_its_list_and_count() {
+    let ground = Ground::start(&[]).await;
+    for number in 1..=6 {
+        let order = ground.place("tok_success").await;
+        let listed = ground.well(&["saga", "list", "-o", "name"]).await;
+        assert!(listed.contains(&order.saga_id), "order {number}: {listed}");
+        ground.place("tok_success").await;
+        let counted = ground.json(&["saga", "count"]).await;
+        assert_eq!(counted["count"], (2 * number).to_string(), "after order {}", 2 * number);
+    }
+    ground.stop().await;
+}

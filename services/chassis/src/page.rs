@@ -47,14 +47,18 @@ pub fn key<T>(
     if token.is_empty() {
         return None;
     }
-    let key = decode(token).and_then(|text| {
-        let (sum, key) = text.split_at_checked(8)?;
-        if u32::from_str_radix(sum, 16).ok()? == checksum(question, key) { read(key) } else { None }
-    });
+    let key = opened(question, token, read);
     if key.is_none() {
         refuse(violations);
     }
     key
+}
+
+/// The key in a token of this question, as `read` reads it; `None` for one that was made up.
+pub(crate) fn opened<T>(question: &str, token: &str, read: impl FnOnce(&str) -> Option<T>) -> Option<T> {
+    let text = decode(token)?;
+    let (sum, key) = text.split_at_checked(8)?;
+    if u32::from_str_radix(sum, 16).ok()? == checksum(question, key) { read(key) } else { None }
 }
 
 /// Says that a token was made up: what is found out only when the page is asked for.

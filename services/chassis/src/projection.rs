@@ -13,6 +13,7 @@ mod parked;
 mod rebuild;
 mod scratch;
 mod standing;
+mod written;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -35,6 +36,7 @@ pub use self::parked::{ParkedStream, parked_streams};
 pub use rebuild::{BATCH, Progress, Rebuild, RebuildError, Report};
 pub use scratch::Difference;
 pub use standing::{Standing, standing};
+pub use written::{Abreast, NotAbreast, WAIT_MAX, Wanted, token, written};
 
 /// Events in one transaction of a follower. Most of what happens to one thing under load falls into one of so many.
 const FOLLOWED_MAX: usize = 8_000;
@@ -105,6 +107,13 @@ pub trait Projection: Send + Sync + 'static {
 /// Tells a projection that there is something new. Give it to the worker as a listener.
 #[derive(Clone, Debug, Default)]
 pub struct Nudge(Arc<Notify>);
+
+impl Nudge {
+    /// Has it look: somebody waits for what another replica may have left.
+    pub fn look(&self) {
+        self.0.notify_one();
+    }
+}
 
 impl CommitListener for Nudge {
     fn committed(&self, _events: &Arc<[Recorded]>, _committed: Committed) {

@@ -7,7 +7,7 @@ use eventstore::{Backlog, Category, Cursor, ReadError, Recorded, StreamId, Trans
 use eventstore_postgres::PostgresStore;
 use uuid::Uuid;
 
-pub use eventstore_postgres::{ArmedTimer, Behind, ScanPlace};
+pub use eventstore_postgres::{ArmedTimer, Behind, NotReached, ScanPlace};
 
 /// Reads a log in ways that no service needs for its work.
 #[derive(Clone)]
@@ -48,6 +48,14 @@ impl LogScan {
     /// [`ReadError`].
     pub async fn last_of(&self, categories: &[Category]) -> Result<Option<Cursor>, ReadError> {
         self.0.last_of(categories).await
+    }
+
+    /// The place of the last event of these categories that is not after `until`; `None` when there is none.
+    ///
+    /// # Errors
+    /// [`NotReached`].
+    pub async fn last_of_until(&self, categories: &[Category], until: Cursor) -> Result<Option<Cursor>, NotReached> {
+        self.0.last_of_until(categories, until).await
     }
 
     /// How much of the log comes after a place.

@@ -206,14 +206,19 @@ async fn list(arguments: List) -> Result<(), Failure> {
         page_token: String::new(),
         customer_id: arguments.customer.map(|id| id.to_string()).unwrap_or_default(),
         state: arguments.state.unwrap_or(State::Unspecified).into(),
+        // What was done before this was typed is in it.
+        as_of_now: true,
+        written_token: String::new(),
     };
     let mut answer = clients.ask(Peer::Orders, clients.orders.clone().list_orders(request.clone())).await?;
     while answer.orders.len() < arguments.limit && !answer.next_page_token.is_empty() {
         request.page_token = answer.next_page_token;
+        request.as_of_now = false;
         let next = clients.ask(Peer::Orders, clients.orders.clone().list_orders(request.clone())).await?;
         answer.orders.extend(next.orders);
         answer.next_page_token = next.next_page_token;
     }
+    output::tell_lag(answer.lags);
     match arguments.output {
         Format::Json => output::json(&answer),
         Format::Table => {

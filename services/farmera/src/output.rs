@@ -23,6 +23,15 @@ pub fn local(time: DateTime<Utc>) -> DateTime<FixedOffset> {
     time.with_timezone(&Local).fixed_offset()
 }
 
+/// Says on stderr that a list is not as of now, where it is not.
+pub fn tell_lag(lags: bool) {
+    if lags {
+        let line =
+            "it lags: what was done in the last moments may be missing; ask again, or see: farmera projection list";
+        drop(writeln!(std::io::stderr().lock(), "{line}"));
+    }
+}
+
 /// Whether colours make sense.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Paint(bool);

@@ -145,8 +145,9 @@ pub fn print(answer: &pb::GetSagaResponse, paint: Paint) {
 async fn list(clients: &Clients, state: Option<State>, limit: usize, format: Format) -> Result<(), Failure> {
     let page_size = i32::try_from(limit.clamp(1, 1_000)).unwrap_or(50);
     let state = state.unwrap_or(State::Unspecified).into();
-    let request = pb::ListSagasRequest { page_size, state, ..pb::ListSagasRequest::default() };
+    let request = pb::ListSagasRequest { page_size, state, as_of_now: true, ..pb::ListSagasRequest::default() };
     let answer = clients.ask(Peer::Orders, clients.sagas.clone().list_sagas(request)).await?;
+    output::tell_lag(answer.lags);
     match format {
         Format::Json => output::json(&answer),
         Format::Table => {

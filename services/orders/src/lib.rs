@@ -23,7 +23,7 @@ pub mod view;
 
 use std::sync::Arc;
 
-use chassis::projection::Projection;
+use chassis::projection::{Abreast, Nudge, Projection};
 use chassis::schema::Schema;
 use chassis::service::{Service, StartError, Surroundings};
 use eventstore::StreamKind;
@@ -133,6 +133,14 @@ fn look_after_sagas(service: &mut Service, worker: WorkerHandle<OrdersHandler>, 
     service.tasks.spawn("reconciler", reconciler.run(service.shutdown.watch()));
 }
 
+/// Where the lists of a read model wait for what they must hold.
+fn lists(service: &mut Service, projection: &dyn Projection, nudge: Nudge) -> grpc::Lists {
+    let (pool, scan) = (service.pool.clone(), service.scan.clone());
+    let (abreast, looking) = Abreast::new(projection, pool.clone(), scan, nudge);
+    service.tasks.spawn("lists", looking);
+    grpc::Lists { abreast, pool }
+}
+
 /// Runs the service until the shutdown; false when work in flight had to be cut off.
 ///
 /// # Errors
@@ -154,6 +162,8 @@ pub async fn run(config: Config, listener: TcpListener, around: Surroundings) ->
     let relay = service.relay(RELAY);
     let (order_nudge, _) = service.project(OrderProjection);
     let (saga_nudge, _) = service.project(SagaProjection);
+    let order_lists = lists(&mut service, &OrderProjection, order_nudge.clone());
+    let saga_lists = lists(&mut service, &SagaProjection, saga_nudge.clone());
     let holds = HoldsInForce::new();
     let handler = OrdersHandler::new(Engine::new(Arc::clone(&library)).with_holds(holds.clone()));
     let worker = service.worker(
@@ -184,6 +194,7 @@ pub async fn run(config: Config, listener: TcpListener, around: Surroundings) ->
         prices,
         reads: reads.clone(),
         list: OrderList::new(service.pool.clone()),
+        abreast: order_lists,
         clock: Arc::clone(&service.clock),
         ids: Arc::clone(&service.ids),
         watching: grpc::Watching { reads: reads.clone(), live, shutdown: service.shutdown.clone() },
@@ -195,7 +206,8 @@ pub async fn run(config: Config, listener: TcpListener, around: Surroundings) ->
         .add_service(OrdersQueryServiceServer::new(grpc::Queries(reads.clone())));
     let participants = grpc::Participants::new(products.clone(), payment.clone(), notification);
     let ledgers = operations::reconcile::Ledgers::new(payment, products);
-    let operating = grpc::Operating { reads, sagas, library, worker, participants, ledgers, holds };
+    let operating =
+        grpc::Operating { reads, sagas, library, worker, participants, ledgers, holds, abreast: saga_lists };
     operating.serve(&mut service, &mut routes);
     Ok(service.serve(listener, routes, SERVICES).await)
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use chassis::problem::{self, Problem};
+use chassis::projection::NotAbreast;
 use eventstore::ReadError;
 use saga::Refusal;
 use saga::hold::HoldRefusal;
@@ -66,6 +67,19 @@ pub fn of_rejection(order_id: Uuid, rejection: Rejection) -> Status {
         }
     };
     problem.with("order_id", order_id).into_status(DOMAIN)
+}
+
+/// The status for a list that may not hold what it must.
+#[must_use]
+pub fn of_not_abreast(error: &NotAbreast) -> Status {
+    match error {
+        NotAbreast::Foreign => {
+            let message = "written_token: this database never came so far; ask without it";
+            Problem::new(Code::FailedPrecondition, "WRITTEN_TOKEN_FOREIGN", message).into_status(DOMAIN)
+        }
+        NotAbreast::Unavailable => problem::unavailable(DOMAIN, "the read model does not answer; try again"),
+        NotAbreast::Stopped(stopped) => problem::unavailable(DOMAIN, stopped.to_string()),
+    }
 }
 
 /// The status for what the rules of holds refuse.

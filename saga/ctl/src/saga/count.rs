@@ -15,6 +15,7 @@ use crate::output::table::{Cell, Column};
 use crate::output::words::{age, counted, grouped, or_dash, parse_length, time};
 use crate::session::Session;
 
+use super::list::tell_lag;
 use super::{exposure, watching};
 
 /// Which sagas, and how they are counted.
@@ -94,8 +95,14 @@ pub async fn command(count: Count, session: &mut Session) -> Result<(), Failure>
 }
 
 async fn once(count: &Count, server: &Server, session: &mut Session) -> Result<(), Failure> {
-    let request = pb::CountSagasRequest { query: count.query.clone(), group_by: count.by.to_contract().into() };
+    let request = pb::CountSagasRequest {
+        query: count.query.clone(),
+        group_by: count.by.to_contract().into(),
+        as_of_now: true,
+        ..pb::CountSagasRequest::default()
+    };
     let answer = server.ask_for(&count.query, server.sagas().count_sagas(request)).await?;
+    tell_lag(answer.lags, &mut session.out)?;
     let out = &mut session.out;
     if out.whole(&answer.count.to_string(), &answer)? {
         return Ok(());

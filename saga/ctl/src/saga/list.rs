@@ -13,7 +13,7 @@ use crate::failure::Failure;
 use crate::output::paint::Tone;
 use crate::output::table::{Cell, Column};
 use crate::output::words::{age, amount, grouped, or_dash, parse_length, time};
-use crate::output::{Listed, Listing};
+use crate::output::{Listed, Listing, Out};
 use crate::session::Session;
 
 use super::state::{is_over, state_name, state_tone, step_name};
@@ -131,6 +131,8 @@ async fn once(list: &List, server: &Server, session: &mut Session) -> Result<(),
     loop {
         let request = pb::ListSagasRequest {
             page_size: rest(list.limit, listing.count()),
+            // What was done before this was typed is in it.
+            as_of_now: page_token.is_empty(),
             page_token,
             query: list.query.clone(),
             order: list.sort.to_contract().into(),
@@ -138,6 +140,7 @@ async fn once(list: &List, server: &Server, session: &mut Session) -> Result<(),
         };
         let page = server.ask_for(&list.query, server.sagas().list_sagas(request)).await?;
         listing.page(&mut session.out, &page.sagas)?;
+        tell_lag(page.lags, &mut session.out)?;
         page_token = page.next_page_token;
         if page_token.is_empty() || (list.limit > 0 && listing.count() >= list.limit) {
             break;
@@ -146,11 +149,26 @@ async fn once(list: &List, server: &Server, session: &mut Session) -> Result<(),
     let shown = listing.count();
     listing.end(&mut session.out)?;
     if session.out.is_for_people() {
-        let request = pb::CountSagasRequest { query: list.query.clone(), group_by: GroupBy::State.into() };
+        let request = pb::CountSagasRequest {
+            query: list.query.clone(),
+            group_by: GroupBy::State.into(),
+            ..pb::CountSagasRequest::default()
+        };
         let counted = server.ask_for(&list.query, server.sagas().count_sagas(request)).await?;
         session.out.tell(footer(shown, &counted, list.query.is_empty()))?;
     }
     Ok(())
+}
+
+/// Says that a list is not as of now, where it is not.
+///
+/// # Errors
+/// The output cannot be written.
+pub fn tell_lag(lags: bool, out: &mut Out) -> Result<(), Failure> {
+    if !lags {
+        return Ok(());
+    }
+    out.tell("it lags: what was done in the last moments may be missing; ask again, or see: sagactl projection list")
 }
 
 fn footer(shown: usize, counted: &pb::CountSagasResponse, is_all: bool) -> String {
@@ -187,6 +205,7 @@ mod tests {
             exposures: vec![held],
             groups: vec![group("RUNNING", 2), group("PARKED", 1)],
             oldest_open_time: None,
+            lags: false,
         };
         let expected = "3 of 3 (1 parked, exposure money 265.00 EUR). Next: sagactl saga explain ID";
         assert_eq!(footer(3, &counted, true), expected);

@@ -170,7 +170,7 @@ pub async fn find_id(server: &Server, id: &str) -> Result<String, Failure> {
 
 async fn id_of_order(server: &Server, id: &str) -> Result<Option<String>, Failure> {
     let order = bare(id, "order/");
-    let request = pb::ListSagasRequest { query: format!("order = {order}"), ..pb::ListSagasRequest::default() };
+    let request = pb::ListSagasRequest { query: format!("order = {order}"), as_of_now: true, ..Default::default() };
     let mut sagas = server.ask(server.sagas().list_sagas(request)).await?.sagas;
     if sagas.len() > 1 {
         let each: Vec<_> = sagas.iter().map(|saga| format!("{} ({})", saga.id, saga.definition)).collect();

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::problem::{self, Problem};
+use crate::projection::{token, written};
 use chrono::{DateTime, Utc};
 use farmera_proto::saga::v1 as pb;
 use pb::operation::State;
@@ -192,6 +193,16 @@ impl OperationBook {
         })
     }
 
+    /// An operation with the token for everything that it had done when it was read.
+    ///
+    /// # Errors
+    /// UNAVAILABLE.
+    pub async fn stamped(&self, operation: pb::Operation) -> Result<pb::Operation, Status> {
+        let place = rows(self.domain, async { Ok(vec![written(&self.pool).await?]) }).await?;
+        let written_token = place.first().map(|place| token(self.service, *place)).unwrap_or_default();
+        Ok(pb::Operation { written_token, ..operation })
+    }
+
     /// Operations that began before this one, newest first.
     ///
     /// # Errors
@@ -362,5 +373,6 @@ fn operation(service: &'static str, row: Row) -> pb::Operation {
         update_time: Some(row.updated_at.into()),
         detail: row.detail,
         service: service.to_owned(),
+        written_token: String::new(),
     }
 }

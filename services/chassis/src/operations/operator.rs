@@ -168,7 +168,7 @@ impl OperatorService for Operator {
     ) -> Result<Response<pb::ApplyPlanResponse>, Status> {
         let actor = actor(self.domain, request.metadata())?;
         let id = self.apply(request.get_ref(), &actor).await?;
-        Ok(Response::new(pb::ApplyPlanResponse { operation: Some(self.operations.get(id).await?) }))
+        Ok(Response::new(pb::ApplyPlanResponse { operation: Some(self.told(id).await?) }))
     }
 
     async fn list_operations(
@@ -195,7 +195,7 @@ impl OperatorService for Operator {
     ) -> Result<Response<pb::GetOperationResponse>, Status> {
         actor(self.domain, request.metadata())?;
         let id = self.operation_id(&request.get_ref().operation_id)?;
-        let operation = Some(self.operations.get(id).await?);
+        let operation = Some(self.told(id).await?);
         let failures = self.operations.failures(id, FAILURES_TOLD).await?;
         Ok(Response::new(pb::GetOperationResponse { operation, failures }))
     }
@@ -231,7 +231,7 @@ impl OperatorService for Operator {
         self.operations.get(id).await?;
         let why = format!("stopped by {}: {}", actor.as_str(), reason.unwrap_or_default());
         self.operations.end(id, OperationState::Stopped, &why).await?;
-        Ok(Response::new(pb::StopOperationResponse { operation: Some(self.operations.get(id).await?) }))
+        Ok(Response::new(pb::StopOperationResponse { operation: Some(self.told(id).await?) }))
     }
 }
 
@@ -241,6 +241,10 @@ fn shortened(mut plan: pb::Plan) -> pb::Plan {
 }
 
 impl Operator {
+    async fn told(&self, id: Uuid) -> Result<pb::Operation, Status> {
+        self.operations.stamped(self.operations.get(id).await?).await
+    }
+
     fn operation_id(&self, text: &str) -> Result<Uuid, Status> {
         let mut violations = Violations::new();
         let id = violations.uuid("operation_id", text);

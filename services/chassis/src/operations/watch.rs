@@ -31,7 +31,7 @@ impl Watch {
                 Ok(now) if self.told.as_ref() != Some(&now) => {
                     self.over = now.state() != State::Running;
                     self.told = Some(now.clone());
-                    return Some(Ok(now));
+                    return Some(self.operations.stamped(now).await);
                 }
                 Ok(_) => {}
                 Err(status) => {

@@ -83,7 +83,7 @@ async fn look(clients: &Clients, in_time: bool) -> Result<Option<Judged>, Failur
     if in_time && books::is_busy(clients).await? {
         return Ok(None);
     }
-    let books = Books::read(clients).await?;
+    let books = Box::pin(Books::read(clients)).await?;
     let verdicts = judge::judge(&books);
     Ok(Some(Judged { books, verdicts }))
 }

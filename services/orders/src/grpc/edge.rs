@@ -15,7 +15,7 @@ use tokio::time::timeout;
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
-use super::{Reads, Watching, place};
+use super::{Lists, Reads, Watching, place};
 use crate::domain::Facts;
 use crate::handler::{Input, OrdersHandler, Output, Told};
 use crate::prices::Prices;
@@ -39,6 +39,8 @@ pub struct Edge {
     pub list: OrderList,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
+    /// Where lists wait for what they must hold.
+    pub abreast: Lists,
     /// Where ids come from.
     pub ids: Arc<dyn IdSource>,
     /// Where orders are watched.
@@ -46,13 +48,16 @@ pub struct Edge {
 }
 
 impl Edge {
-    async fn submit(&self, order_id: Uuid, input: Input, cause: Cause) -> Result<Told, Status> {
+    /// What came of it, and the token for what was written.
+    async fn submit(&self, order_id: Uuid, input: Input, cause: Cause) -> Result<(Told, String), Status> {
         let submitted = timeout(DEADLINE, self.worker.submit(input, cause)).await;
         let done =
             submitted.map_err(|_| problem::unavailable(DOMAIN, "no answer in time; ask again with the same id"))?;
-        let output: Output =
-            done.map_err(|error| submit_status(DOMAIN, error, |error| of_error(order_id, error)))?.output;
-        output.ok_or_else(|| problem::internal(DOMAIN))
+        let done = done.map_err(|error| submit_status(DOMAIN, error, |error| of_error(order_id, error)))?;
+        let output: Output = done.output;
+        let told = output.ok_or_else(|| problem::internal(DOMAIN))?;
+        let written_token = self.abreast.token(done.committed).await;
+        Ok((told, written_token))
     }
 
     fn cause(&self, correlation: Uuid, customer: Uuid, trace: Option<TraceContext>) -> Cause {
@@ -86,14 +91,14 @@ impl OrdersService for Edge {
         let (order_id, customer_id, fingerprint) = (request.order_id, request.customer_id, request.fingerprint());
         let facts = self.facts(request).await?;
         let cause = self.cause(crate::handler::place_saga_id(order_id), customer_id, trace);
-        let told = self.submit(order_id, Input::Place { order_id, facts, fingerprint }, cause).await?;
+        let (told, written_token) = self.submit(order_id, Input::Place { order_id, facts, fingerprint }, cause).await?;
         let view = if told.version.get() == 1 {
             let now = self.clock.now();
             View::of_told(order_id, told, now, now)
         } else {
             self.reads.order(order_id).await?
         };
-        Ok(Response::new(pb::PlaceOrderResponse { order: Some(view.to_proto()) }))
+        Ok(Response::new(pb::PlaceOrderResponse { order: Some(view.to_proto()), written_token }))
     }
 
     async fn cancel_order(
@@ -109,9 +114,9 @@ impl OrdersService for Edge {
         let (Some(order_id), Some(reason)) = (order_id, reason) else { return Err(problem::internal(DOMAIN)) };
         let customer_id = self.reads.order(order_id).await?.placed.facts.customer_id;
         let cause = self.cause(crate::handler::place_saga_id(order_id), customer_id, trace);
-        self.submit(order_id, Input::Cancel { order_id, reason }, cause).await?;
+        let (_, written_token) = self.submit(order_id, Input::Cancel { order_id, reason }, cause).await?;
         let order = self.reads.order(order_id).await?;
-        Ok(Response::new(pb::CancelOrderResponse { order: Some(order.to_proto()) }))
+        Ok(Response::new(pb::CancelOrderResponse { order: Some(order.to_proto()), written_token }))
     }
 
     async fn get_order(&self, request: Request<pb::GetOrderRequest>) -> Result<Response<pb::GetOrderResponse>, Status> {
@@ -123,7 +128,10 @@ impl OrdersService for Edge {
         &self,
         request: Request<pb::ListOrdersRequest>,
     ) -> Result<Response<pb::ListOrdersResponse>, Status> {
-        self.list.page(&request.into_inner()).await.map(Response::new)
+        let request = request.into_inner();
+        let is_abreast = self.abreast.wait(&request.written_token, request.as_of_now).await?;
+        let page = self.list.page(&request).await?;
+        Ok(Response::new(pb::ListOrdersResponse { lags: !is_abreast, ..page }))
     }
 
     type WatchOrderStream = Pin<Box<dyn Stream<Item = Result<pb::WatchOrderResponse, Status>> + Send>>;

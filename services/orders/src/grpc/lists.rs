@@ -62,6 +62,7 @@ pub async fn page(
     Ok(pb::ListSagasResponse {
         next_page_token: next.map(|key| page::token(&question, &key)).unwrap_or_default(),
         sagas: rows.iter().map(saga).collect(),
+        lags: false,
     })
 }
 
@@ -158,6 +159,7 @@ fn grouped(Counted(rows): &Counted, group_by: GroupBy) -> pb::CountSagasResponse
         exposures: exposures(&all),
         groups: if group_by == GroupBy::Unspecified { Vec::new() } else { groups },
         oldest_open_time: open.filter_map(|row| row.first_started).min().map(Into::into),
+        lags: false,
     }
 }
 

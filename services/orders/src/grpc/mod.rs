@@ -1,5 +1,6 @@
 //! Ways in from clients and from other services.
 
+mod abreast;
 mod edge;
 mod events;
 pub mod lists;
@@ -16,6 +17,7 @@ mod trace;
 mod watch;
 mod whatif;
 
+pub use abreast::Lists;
 pub use edge::Edge;
 pub use operating::Operating;
 pub use participants::Participants;

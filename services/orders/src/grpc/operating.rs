@@ -15,7 +15,7 @@ use super::events::Events;
 use super::machinery::SagaMachinery;
 use super::replay::Replay;
 use super::sagas::Sagas;
-use super::{Participants, Reads};
+use super::{Lists, Participants, Reads};
 use crate::handler::OrdersHandler;
 use crate::operations::check::Checker;
 use crate::operations::debts;
@@ -43,6 +43,8 @@ pub struct Operating {
     pub ledgers: Ledgers,
     /// What is held.
     pub holds: HoldsInForce,
+    /// Where lists of sagas wait for what they must hold.
+    pub abreast: Lists,
 }
 
 impl Operating {
@@ -60,6 +62,7 @@ impl Operating {
             library: Arc::clone(library),
             holds: self.holds.clone(),
             health: service.health().clone(),
+            abreast: self.abreast,
             clock: Arc::clone(clock),
         };
         let events = Events { store: Arc::clone(store), scan: service.scan.clone(), shutdown: shutdown.clone() };

@@ -16,7 +16,7 @@ use tonic::{Code, Request, Response, Status};
 use uuid::Uuid;
 
 use super::timeline::entry;
-use super::{Participants, Reads, lists, trace};
+use super::{Lists, Participants, Reads, lists, trace};
 use crate::NAME;
 use crate::operations::act::Rules;
 use crate::operations::history::{History, Moment};
@@ -41,6 +41,8 @@ pub struct Sagas {
     pub holds: HoldsInForce,
     /// How this process is.
     pub health: Health,
+    /// Where lists wait for what they must hold.
+    pub abreast: Lists,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
 }
@@ -155,14 +157,20 @@ impl SagaQueryService for Sagas {
         &self,
         request: Request<pb::ListSagasRequest>,
     ) -> Result<Response<pb::ListSagasResponse>, Status> {
-        lists::page(&self.list, &request.into_inner(), self.clock.now()).await.map(Response::new)
+        let request = request.into_inner();
+        let is_abreast = self.abreast.wait(&request.written_token, request.as_of_now).await?;
+        let page = lists::page(&self.list, &request, self.clock.now()).await?;
+        Ok(Response::new(pb::ListSagasResponse { lags: !is_abreast, ..page }))
     }
 
     async fn count_sagas(
         &self,
         request: Request<pb::CountSagasRequest>,
     ) -> Result<Response<pb::CountSagasResponse>, Status> {
-        lists::count(&self.list, &request.into_inner(), self.clock.now()).await.map(Response::new)
+        let request = request.into_inner();
+        let is_abreast = self.abreast.wait(&request.written_token, request.as_of_now).await?;
+        let counted = lists::count(&self.list, &request, self.clock.now()).await?;
+        Ok(Response::new(pb::CountSagasResponse { lags: !is_abreast, ..counted }))
     }
 
     async fn explain_saga(

@@ -227,6 +227,7 @@ impl OrderList {
         Ok(pb::ListOrdersResponse {
             next_page_token: next.unwrap_or_default(),
             orders: found.into_iter().take(size).map(order).collect(),
+            lags: false,
         })
     }
 }

@@ -123,6 +123,7 @@ fn sagas(market: &Market) -> Sagas {
         library: Arc::clone(&market.library),
         holds: HoldsInForce::new(),
         health: chassis::health::Health::new(),
+        abreast: market.lists(),
         clock: Arc::clone(&market.clock),
     }
 }

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use chassis::projection::Projection as _;
+use chassis::projection::{Abreast, Nudge, Projection as _};
+use chassis::scan::LogScan;
 use chrono::{DateTime, Utc};
 use eventstore::worker::{CommitListener, Limits, Shell, SubmitError, Worker, WorkerHandle};
 use eventstore::{Actor, Category, Cause, Clock, Cursor, EventStore as _, IdSource, Recorded};
@@ -12,6 +13,7 @@ use eventstore_postgres::{MIGRATOR, PostgresStore, StoreOptions};
 use farmera_local::TestServers;
 use money::{Currency, Money};
 use orders::domain::{Facts, Farm, Line};
+use orders::grpc::Lists;
 use orders::handler::{HandleError, Input, OrdersHandler, place_saga_id};
 use orders::projections::orders::OrderProjection;
 use orders::projections::sagas::{SagaList, SagaProjection};
@@ -62,6 +64,13 @@ impl Market {
 
     pub fn sagas(&self) -> SagaList {
         SagaList::new(self.pool.clone())
+    }
+
+    /// Lists that nobody waits for.
+    pub fn lists(&self) -> Lists {
+        let scan = LogScan::new(Arc::clone(&self.store));
+        let (abreast, _) = Abreast::new(&SagaProjection, self.pool.clone(), scan, Nudge::default());
+        Lists { abreast, pool: self.pool.clone() }
     }
 
     pub async fn submit(&self, saga_id: Uuid, input: Input) -> Result<(), HandleError> {
